@@ -1,0 +1,1 @@
+"""Lens models, calibrated cameras and rigs: pixels, rays and metres."""

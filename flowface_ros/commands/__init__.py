@@ -1,0 +1,1 @@
+"""The sub-commands of the `flowface` program, one module each."""

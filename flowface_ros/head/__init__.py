@@ -1,0 +1,1 @@
+"""The parametric head: model file, skinning, surface points and UV atlas."""

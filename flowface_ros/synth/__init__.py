@@ -1,0 +1,1 @@
+"""Ground truth: people, motion, scenes, rigs and renderers."""
