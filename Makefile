@@ -1,0 +1,53 @@
+# make demo    make a synthetic recording of three cameras and pictures of it, in out/demo/
+# make test    the fast tests (about five minutes on two cores)
+# make lint    ruff and mypy
+# make bench   timings and figures, in out/bench/
+# make colcon  colcon build (plain and --symlink-install) and colcon test of a copy, in out/colcon/
+# Everything is installed into .venv; PYTHON=python3.12 chooses the interpreter for it.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard msg/*.msg packaging/*)
+BENCHMARKS := $(filter-out benchmarks/harness.py,$(wildcard benchmarks/*.py))
+export PYTHON
+
+.PHONY: help demo test test-slow lint bench colcon clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/installed: $(INSTALL_INPUTS)
+	packaging/bootstrap.sh $(VENV)
+	@touch $@
+
+$(VENV)/installed-dev: $(INSTALL_INPUTS)
+	packaging/bootstrap.sh $(VENV) dev
+	@touch $@ $(VENV)/installed
+
+demo: $(VENV)/installed
+	$(BIN)/flowface demo --out out/demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest -m "not slow and not network"
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/pytest -m "slow or network"
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	@for benchmark in $(BENCHMARKS); do \
+	  name=$$(basename $$benchmark .py); echo "== $$name"; \
+	  $(BIN)/python $$benchmark --json out/bench/$$name.json || exit 1; done
+
+colcon: $(VENV)/installed-dev
+	packaging/colcon.sh out/colcon $(CURDIR)/$(BIN)/python
+
+clean:
+	rm -rf $(VENV) build out *.egg-info flowface_ros/msg
+	find flowface_ros -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
