@@ -1,0 +1,213 @@
+"""The dense UV-to-image flow network: a crop in, a position and a log sigma per texel out.
+
+After FlowFace (Taubner et al., CVPR 2024, arXiv 2404.09819, section 3.1). In the forward pass's
+order: image features; UV features, context and first hidden state (constant); correlation; first
+flow; N updates, each of which looks up correlations around the present positions, steps the GRU,
+moves the positions and says anew how sure they are.
+
+Shapes: B crops, G = grid, P = G * G texels of the whole square, Q valid texels of the output grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flowface_ros.align.network.config import FEATURE_STRIDE, NetworkConfig
+from flowface_ros.align.network.constants import AtlasConstants, nearest_valid
+from flowface_ros.align.network.correlation import CorrelationLookup
+from flowface_ros.align.network.fusion import AllScaleFusion, PyramidFusion
+from flowface_ros.align.network.heatmap import (
+    HEATMAP_STRIDE,
+    Heatmap,
+    HeatmapGate,
+    HeatmapResult,
+)
+from flowface_ros.align.network.light_trunk import LandmarkTrunk
+from flowface_ros.align.network.mit_encoder import MIT_VARIANTS, EncodedImage, MitEncoder
+from flowface_ros.align.network.update import FlowHead, context_count, make_update
+from flowface_ros.align.network.upsample import ConvexUpsample
+from flowface_ros.align.network.uv_encoding import BakedUvEncoding, UvEncoding, uv_template
+
+
+@dataclass(frozen=True)
+class FlowOutput:
+    """The network's answer and what a loss needs besides.
+
+    position_px: N + 1 tensors (B, Q, 2), crop pixels, pixel centres at integers; [0] is the first
+        flow, [-1] the answer.
+    log_sigma: N + 1 tensors (B, Q), log of the standard deviation per axis, crop pixels.
+    heatmap: the global branch's answer for all P texels of the iterated grid, or None.
+    landmarks: (B, 478, 3) of the light trunk, in its own pixels (corner at 0), or None.
+    presence: (B,) logit that there is a face, or None.
+    """
+
+    position_px: list[Tensor]
+    log_sigma: list[Tensor]
+    heatmap: HeatmapResult | None
+    landmarks: Tensor | None
+    presence: Tensor | None
+
+
+class FlowNetwork(nn.Module):
+    """See the module's docstring. `config` and `atlas` say everything about its structure."""
+
+    def __init__(self, config: NetworkConfig, atlas: AtlasConstants) -> None:
+        """Raises ValueError where the constants do not fit the configuration."""
+        super().__init__()
+        atlas.check(config)
+        self.config = config
+        self.atlas_hash = atlas.atlas_hash
+        self.landmark_offset_px = atlas.landmark_offset_px
+        self.encoder: MitEncoder | LandmarkTrunk
+        if config.encoder == "landmark_trunk":
+            self.encoder = LandmarkTrunk()
+        else:
+            self.encoder = MitEncoder(MIT_VARIANTS[config.encoder], config.drop_path)
+        fusion = PyramidFusion if config.encoder == "landmark_trunk" else AllScaleFusion
+        self.fusion = fusion(
+            self.encoder.channels, config.feature_channels, config.coarse_channels
+        )
+        self.uv: UvEncoding | BakedUvEncoding = UvEncoding(
+            config.grid, config.texture_channels, config.uv_channels, self._uv_template()
+        )
+        self.lookup = CorrelationLookup(
+            config.correlation, config.correlation_levels, config.correlation_radius
+        )
+        self.heatmap: Heatmap | None = None
+        self.gate: HeatmapGate | None = None
+        if config.heatmap:
+            self.heatmap = Heatmap(config.coarse_channels, config.heatmap_channels, config.crop_px)
+            if config.first_flow != "heatmap":
+                self.gate = HeatmapGate(context_count(config))
+        self.update = make_update(config)
+        self.head = FlowHead(config)
+        self.upsample: ConvexUpsample | None = None
+        if config.upsample > 1:
+            self.upsample = ConvexUpsample(config.hidden_channels, config.upsample)
+        self._register_atlas(atlas)
+
+    def _uv_template(self):  # type: ignore[no-untyped-def]
+        config = self.config
+        return uv_template(
+            config.grid,
+            config.feature_channels,
+            config.heatmap_channels if config.heatmap else 0,
+            context_count(config),
+            config.hidden_channels,
+        )
+
+    def _register_atlas(self, atlas: AtlasConstants) -> None:
+        fill = nearest_valid(atlas.valid)
+        self.register_buffer("fill", torch.from_numpy(fill))
+        answered = np.flatnonzero(atlas.output_valid.ravel())
+        self.register_buffer("answered", torch.from_numpy(answered))
+        self.register_buffer("first_log_sigma", torch.from_numpy(atlas.log_sigma[fill].copy()))
+        if self.config.first_flow == "uv_mean":
+            mean = atlas.mean_position * self.config.crop_px - 0.5
+            self.register_buffer("first_position", torch.from_numpy(mean.astype(np.float32)))
+        if self.config.first_flow == "landmarks":
+            self.register_buffer("landmark_matrix", torch.from_numpy(atlas.landmark_matrix))
+
+    def forward(self, image: Tensor) -> FlowOutput:
+        """image (B, 3, crop_px, crop_px) RGB in [0, 1] -> FlowOutput."""
+        encoded = self.encoder(image)
+        features = self.fusion(encoded.levels)
+        uv = self.uv()
+        heatmap = None
+        if self.heatmap is not None:
+            heatmap = self.heatmap(features.coarse, uv.heatmap_features)
+        first = self._first_flow(encoded, image.shape[0], heatmap, uv.context)
+        volume = self.lookup.prepare(uv.features, features.fine)
+
+        hidden = uv.hidden.expand(image.shape[0], -1, -1, -1)
+        position, log_sigma = first, self.first_log_sigma.expand(image.shape[0], -1)
+        positions, log_sigmas = [self._answer(position, hidden)], [self._sigma(log_sigma, hidden)]
+        for _ in range(self.config.iterations):
+            position = position.detach()
+            correlations = self.lookup(volume, uv.features, position, self.config.feature_size)
+            flows = self._flow_features(position, first.detach(), heatmap)
+            hidden = self.update(
+                hidden, uv.context, self._to_grid(correlations), self._to_grid(flows)
+            )
+            delta, log_sigma_change = self.head(hidden)
+            position = position + FEATURE_STRIDE * _to_rows(delta)
+            log_sigma = self.first_log_sigma + log_sigma_change.flatten(1)
+            positions.append(self._answer(position, hidden))
+            log_sigmas.append(self._sigma(log_sigma, hidden))
+        return FlowOutput(positions, log_sigmas, heatmap, encoded.landmarks, encoded.presence)
+
+    def bake(self) -> FlowNetwork:
+        """Replace the UV encoding by its present output; for inference only. Returns self."""
+        if isinstance(self.uv, UvEncoding):
+            with torch.no_grad():
+                self.uv = BakedUvEncoding(self.uv())
+        return self.eval()
+
+    def blank_bake(self) -> FlowNetwork:
+        """As `bake`, with zeros: a skeleton whose buffers a file's weights then fill."""
+        self.uv = BakedUvEncoding(self._uv_template())
+        return self.eval()
+
+    def _first_flow(
+        self, encoded: EncodedImage, batch: int, heatmap: HeatmapResult | None, context: Tensor
+    ) -> Tensor:
+        """-> (B, P, 2), crop pixels."""
+        if self.config.first_flow == "heatmap":
+            assert heatmap is not None
+            return heatmap.position_px
+        if self.config.first_flow == "landmarks":
+            assert encoded.landmarks is not None
+            with torch.autocast(encoded.landmarks.device.type, enabled=False):
+                points = encoded.landmarks[..., :2].float() + self.landmark_offset_px
+                first = torch.matmul(self.landmark_matrix, points)
+        else:
+            first = self.first_position.expand(batch, -1, -1)
+        first = first[:, self.fill]
+        if heatmap is None or self.gate is None:
+            return first
+        clues = self._to_grid(_heatmap_features(heatmap, first).detach())
+        return self.gate(first, heatmap.position_px - first, clues, context)
+
+    def _flow_features(
+        self, position: Tensor, first: Tensor, heatmap: HeatmapResult | None
+    ) -> Tensor:
+        """(B, P, 2), (B, P, 2) -> (B, P, 4 or 7), of order one."""
+        half = 0.5 * self.config.crop_px
+        parts = [(position + 0.5) / half - 1.0, (position - first) / HEATMAP_STRIDE]
+        if heatmap is not None:
+            parts.append(_heatmap_features(heatmap, position).detach())
+        return torch.cat(parts, dim=2)
+
+    def _answer(self, position: Tensor, hidden: Tensor) -> Tensor:
+        """(B, P, 2) -> (B, Q, 2), on the output grid."""
+        if self.upsample is not None:
+            position = _to_rows(self.upsample(self._to_grid(position), hidden))
+        return position[:, self.answered]
+
+    def _sigma(self, log_sigma: Tensor, hidden: Tensor) -> Tensor:
+        """(B, P) -> (B, Q), on the output grid, within the configured range."""
+        if self.upsample is not None:
+            grid = self._to_grid(log_sigma[..., None])
+            log_sigma = self.upsample(grid, hidden).flatten(1)
+        low, high = np.log(self.config.min_sigma_px), np.log(self.config.max_sigma_px)
+        return log_sigma[:, self.answered].clamp(float(low), float(high))
+
+    def _to_grid(self, rows: Tensor) -> Tensor:
+        """(B, P, C) -> (B, C, G, G)."""
+        side = self.config.grid
+        return rows.transpose(1, 2).unflatten(2, (side, side))
+
+
+def _to_rows(grid: Tensor) -> Tensor:
+    """(B, C, G, G) -> (B, G * G, C)."""
+    return grid.flatten(2).transpose(1, 2)
+
+
+def _heatmap_features(heatmap: HeatmapResult, position: Tensor) -> Tensor:
+    """(B, P, 3): from the present position to the heat map's, in its cells, and its spread."""
+    residual = (heatmap.position_px - position) / HEATMAP_STRIDE
+    return torch.cat([residual, heatmap.log_spread], dim=2)
