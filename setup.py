@@ -51,8 +51,10 @@ class BuildMessages(build_ext):
         self.cmake(HERE, temporary / NAME, stage)
 
         data: dict[str, list[str]] = {}
-        for file in sorted(p for p in stage.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        for file in sorted(p for p in stage.rglob("*") if p.is_file()):
             path = file.relative_to(stage)
+            if "__pycache__" in path.parts or any(p.endswith(".egg-info") for p in path.parts):
+                continue
             ours = path.is_relative_to(SITE / NAME)
             if ours or (path.is_relative_to(SITE) and not self.editable_mode):
                 self.install_generated(file, path.relative_to(SITE))

@@ -42,12 +42,12 @@ installed_programs_answer() (
 
 for layout in --symlink-install ""; do
     rm -rf build install log
-    echo "== colcon build $layout"
+    echo "== colcon build --base-paths src $layout"
     # shellcheck disable=SC2086  # no argument at all for the plain layout
-    colcon build $layout --cmake-args "$@"
+    colcon build --base-paths src $layout --cmake-args "$@"
     installed_programs_answer
 done
 echo "== colcon test"
 export PYTEST_ADDOPTS="-m 'not slow and not network'"
-colcon test --packages-select flowface_ros --event-handlers console_direct+ --return-code-on-test-failure
+colcon test --base-paths src --packages-select flowface_ros --event-handlers console_direct+ --return-code-on-test-failure
 colcon test-result --verbose

@@ -1,0 +1,66 @@
+"""What the installation promises: one version, programs that answer, messages with stable types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import flowface_ros
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_version_is_the_manifests() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert flowface_ros.__version__ == manifest.findtext("version")
+
+
+def test_every_program_has_a_main() -> None:
+    for line in (ROOT / "packaging/programs.txt").read_text().splitlines():
+        _, module = line.split()
+        code = f"from {module} import main; assert callable(main)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_notice_names_every_vendored_binary() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    vendored = [
+        p
+        for p in (ROOT / "flowface_ros").rglob("*")
+        if p.suffix in (".npz", ".onnx") and p.is_file()
+    ]
+    assert vendored
+    for path in vendored:
+        assert path.name in notice, f"NOTICE does not name {path.name}"
+
+
+@pytest.mark.slow
+def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
+    """`pip install .` into a fresh environment, used from another folder."""
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    source = tmp_path / "source"
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    subprocess.run([python, "-m", "pip", "install", "--quiet", source], check=True)
+    code = (
+        "from flowface_ros.msg import FaceMesh\n"
+        "from tf2_msgs.msg import TFMessage\n"
+        "from flowface_ros.head.model_file import load_builtin_head\n"
+        "from flowface_ros.bag.message_types import message_types\n"
+        "assert load_builtin_head().vertex_count > 1000\n"
+        "assert 'flowface_ros/msg/FaceArray' in message_types().types\n"
+        "import flowface_ros; print(flowface_ros.__path__)\n"
+    )
+    subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
+    for program in ("flowface", "flowface-player"):
+        subprocess.run([tmp_path / "venv/bin" / program, "--help"], check=True, cwd=tmp_path)
