@@ -1,0 +1,211 @@
+"""Brown-Conrady distortion with OpenCV's rational, thin prism and tilt terms.
+
+Coefficients are in OpenCV's order: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4 tau_x tau_y, zeros for those
+that a model lacks. With x, y on the z = 1 plane and s = x^2 + y^2:
+
+    f(s) = (1 + k1 s + k2 s^2 + k3 s^3) / (1 + k4 s + k5 s^2 + k6 s^3)
+    x_d = x f + 2 p1 x y + p2 (s + 2 x^2) + s1 s + s2 s^2
+    y_d = y f + p1 (s + 2 y^2) + 2 p2 x y + s3 s + s4 s^2
+
+followed by the homography of a sensor tilted by tau_x, tau_y.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
+
+from flowface_ros.camera.monotone import InverseTable, first_positive_root
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+COEFFICIENTS = 14
+
+_LAST_ANGLE = np.deg2rad(89.9)
+"""The table of start values ends here (rad) for a lens that never folds back."""
+_RESIDUAL = 1e-12
+"""Newton's method stops at this distance (z = 1 plane), a hundredth of the promised 1e-10."""
+_ITERATIONS = 20
+"""A point that has not converged by now lies outside the lens's valid region; three are usual."""
+_INSIDE_FOLD = 0.999
+"""A step that leaves the valid disc is put back to this fraction of its radius."""
+
+
+class BrownConrady:
+    """A pinhole with polynomial distortion. Valid up to the radius where the image folds back."""
+
+    def __init__(self, coefficients: Array) -> None:
+        self._k = tuple(float(value) for value in coefficients)
+        self._distorts = any(self._k[:12])
+        tau_x, tau_y = self._k[12:]
+        self._tilt = _tilt_homography(tau_x, tau_y) if tau_x or tau_y else None
+        self._max_radius = _fold_radius(self._k)
+        angle = np.linspace(0.0, min(np.arctan(self._max_radius), _LAST_ANGLE), InverseTable.SIZE)
+        radius = np.tan(angle)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            distorted = radius * _radial(self._k, radius**2)[0]
+        self._start = InverseTable(radius, distorted)
+
+    def project(self, points: Array) -> tuple[Array, Array, Mask]:
+        """Distorted (N, 2) on the z = 1 plane, d distorted / d point (N, 2, 3), valid (N,)."""
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            z = np.where(points[:, 2] > 0, points[:, 2], np.nan)
+            x, y = points[:, 0] / z, points[:, 1] / z
+            x_d, y_d, xx, xy, yx, yy = self._distort(x, y)
+            valid = (x * x + y * y < self._max_radius**2) & (xx * yy - xy * yx > 0)
+            if self._tilt is not None:
+                x_d, y_d, xx, xy, yx, yy, in_front = _apply_tilt(
+                    self._tilt, x_d, y_d, xx, xy, yx, yy
+                )
+                valid &= in_front
+            jacobian = np.empty((len(points), 2, 3))
+            jacobian[:, 0, 0], jacobian[:, 0, 1] = xx / z, xy / z
+            jacobian[:, 1, 0], jacobian[:, 1, 1] = yx / z, yy / z
+            jacobian[:, 0, 2] = -(xx * x + xy * y) / z
+            jacobian[:, 1, 2] = -(yx * x + yy * y) / z
+        distorted = np.stack([x_d, y_d], axis=-1)
+        return distorted, jacobian, valid & np.isfinite(x_d + y_d)
+
+    def unproject(self, distorted: Array) -> tuple[Array, Mask]:
+        """Unit rays (N, 3) through distorted points (N, 2) of the z = 1 plane, and valid (N,)."""
+        target = distorted
+        in_front: Mask = np.ones(len(distorted), bool)
+        if self._tilt is not None:
+            homogeneous = np.c_[distorted, np.ones(len(distorted))] @ np.linalg.inv(self._tilt).T
+            # The tilt keeps the sign of its denominator, so the inverse's tells the same side.
+            in_front = homogeneous[:, 2] > 0
+            target = homogeneous[:, :2] / homogeneous[:, 2:]
+        if self._distorts:
+            plane, valid = self._undistort(target)
+        else:
+            plane, valid = target, np.isfinite(target.sum(axis=1))
+        rays = np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        return rays, valid & in_front
+
+    def _undistort(self, target: Array) -> tuple[Array, Mask]:
+        """Solve distort(x, y) = target (N, 2) by Newton's method from the radial solution."""
+        solution = np.full_like(target, np.nan)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            radius = np.hypot(target[:, 0], target[:, 1])
+            ratio = np.where(radius > 0, self._start(radius) / radius, 1.0)
+            going = np.flatnonzero(np.isfinite(radius))
+            target_x, target_y = target[going].T
+            x, y = target_x * ratio[going], target_y * ratio[going]
+            tolerance = _RESIDUAL * np.maximum(1.0, radius[going])
+            for _ in range(_ITERATIONS):
+                x_d, y_d, xx, xy, yx, yy = self._distort(x, y)
+                error_x, error_y = x_d - target_x, y_d - target_y
+                determinant = xx * yy - xy * yx
+                done = (np.abs(error_x) <= tolerance) & (np.abs(error_y) <= tolerance)
+                if done.any():
+                    found = done & (x * x + y * y < self._max_radius**2) & (determinant > 0)
+                    solution[going[found], 0], solution[going[found], 1] = x[found], y[found]
+                    if done.all():
+                        break
+                x, y = self._held_inside(
+                    x - (yy * error_x - xy * error_y) / determinant,
+                    y - (xx * error_y - yx * error_x) / determinant,
+                )
+                if done.any():
+                    keep = ~done
+                    going, x, y, tolerance = going[keep], x[keep], y[keep], tolerance[keep]
+                    target_x, target_y = target_x[keep], target_y[keep]
+        return solution, np.isfinite(solution[:, 0])
+
+    def _held_inside(self, x: Array, y: Array) -> tuple[Array, Array]:
+        if not np.isfinite(self._max_radius):
+            return x, y
+        radius = np.hypot(x, y)
+        limit = _INSIDE_FOLD * self._max_radius
+        scale = np.where(radius >= self._max_radius, limit / radius, 1.0)
+        return x * scale, y * scale
+
+    def _distort(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """x_d, y_d before the tilt, and d x_d/dx, d x_d/dy, d y_d/dx, d y_d/dy."""
+        p1, p2 = self._k[2:4]
+        s1, s2, s3, s4 = self._k[8:12]
+        squared = x * x + y * y
+        radial, slope = _radial(self._k, squared)
+        x_d = x * radial + 2 * p1 * x * y + p2 * (squared + 2 * x * x)
+        y_d = y * radial + p1 * (squared + 2 * y * y) + 2 * p2 * x * y
+        mixed = 2 * (slope * x * y + p1 * x + p2 * y)
+        xx = radial + 2 * slope * x * x + 2 * p1 * y + 6 * p2 * x
+        yy = radial + 2 * slope * y * y + 6 * p1 * y + 2 * p2 * x
+        if not (s1 or s2 or s3 or s4):
+            return x_d, y_d, xx, mixed, mixed, yy
+        prism_x, prism_y = 2 * s1 + 4 * s2 * squared, 2 * s3 + 4 * s4 * squared
+        x_d = x_d + squared * (s1 + s2 * squared)
+        y_d = y_d + squared * (s3 + s4 * squared)
+        return (
+            x_d,
+            y_d,
+            xx + prism_x * x,
+            mixed + prism_x * y,
+            mixed + prism_y * x,
+            yy + prism_y * y,
+        )
+
+
+def _radial(k: tuple[float, ...], squared: Array) -> tuple[Array, Array]:
+    """f(s) and f'(s) at s = squared radius."""
+    k1, k2, _, _, k3, k4, k5, k6 = k[:8]
+    numerator = 1 + squared * (k1 + squared * (k2 + squared * k3))
+    numerator_slope = k1 + squared * (2 * k2 + squared * 3 * k3)
+    if not (k4 or k5 or k6):
+        return numerator, numerator_slope
+    denominator = 1 + squared * (k4 + squared * (k5 + squared * k6))
+    denominator_slope = k4 + squared * (2 * k5 + squared * 3 * k6)
+    radial = numerator / denominator
+    return radial, (numerator_slope - radial * denominator_slope) / denominator
+
+
+def _fold_radius(k: tuple[float, ...]) -> float:
+    """The smallest radius where r f(r^2) stops to grow or f has a pole; infinite if there is none.
+
+    d(r f)/dr = f + 2 s f' = (N D + 2 s (N' D - N D')) / D^2 with f = N / D.
+    """
+    k1, k2, _, _, k3, k4, k5, k6 = k[:8]
+    numerator, denominator = np.array([1, k1, k2, k3]), np.array([1, k4, k5, k6])
+    difference = polynomial.polysub(
+        polynomial.polymul(polynomial.polyder(numerator), denominator),
+        polynomial.polymul(numerator, polynomial.polyder(denominator)),
+    )
+    growth = polynomial.polyadd(
+        polynomial.polymul(numerator, denominator), polynomial.polymul([0, 2], difference)
+    )
+    return float(np.sqrt(min(first_positive_root(growth), first_positive_root(denominator))))
+
+
+def _tilt_homography(tau_x: float, tau_y: float) -> Array:
+    """OpenCV's projection (3, 3) onto a sensor tilted by tau_x, tau_y (rad)."""
+    cos_x, sin_x, cos_y, sin_y = np.cos(tau_x), np.sin(tau_x), np.cos(tau_y), np.sin(tau_y)
+    about_x = np.array([[1, 0, 0], [0, cos_x, sin_x], [0, -sin_x, cos_x]])
+    about_y = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
+    rotation = about_y @ about_x
+    onto_plane = np.array(
+        [[rotation[2, 2], 0, -rotation[0, 2]], [0, rotation[2, 2], -rotation[1, 2]], [0, 0, 1]]
+    )
+    return onto_plane @ rotation
+
+
+def _apply_tilt(
+    tilt: Array, x: Array, y: Array, xx: Array, xy: Array, yx: Array, yy: Array
+) -> tuple[Array, Array, Array, Array, Array, Array, Mask]:
+    """Tilted x, y, the chained derivatives, and where the point lies before the tilted sensor."""
+    depth = tilt[2, 0] * x + tilt[2, 1] * y + tilt[2, 2]
+    u = (tilt[0, 0] * x + tilt[0, 1] * y + tilt[0, 2]) / depth
+    v = (tilt[1, 0] * x + tilt[1, 1] * y + tilt[1, 2]) / depth
+    u_x, u_y = ((tilt[0, i] - u * tilt[2, i]) / depth for i in (0, 1))
+    v_x, v_y = ((tilt[1, i] - v * tilt[2, i]) / depth for i in (0, 1))
+    return (
+        u,
+        v,
+        u_x * xx + u_y * yx,
+        u_x * xy + u_y * yy,
+        v_x * xx + v_y * yx,
+        v_x * xy + v_y * yy,
+        depth > 0,
+    )
