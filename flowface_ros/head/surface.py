@@ -27,7 +27,7 @@ class SurfacePoints:
 
     def interpolate(
         self, triangles: NDArray[np.int32], vertex_values: NDArray[np.floating]
-    ) -> NDArray[np.floating]:
+    ) -> NDArray[np.float64]:
         """Values (N, ...) at the points of values (V, ...) at the vertices of triangles (F, 3)."""
         corners = vertex_values[triangles[self.triangle]]
         weights = self.barycentric.reshape(len(self), 3, *(1,) * (corners.ndim - 2))

@@ -1,0 +1,61 @@
+"""The `flowface` command: one sub-command per module of `flowface_ros.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from flowface_ros import __version__
+
+COMMANDS = ("head",)
+"""Modules of `flowface_ros.commands`, in the order of the help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status, 2 for an error that the user can mend."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except BrokenPipeError:
+        # The reader of our output has gone; what Python still flushes at exit must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"flowface: error: {_message(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("flowface: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flowface", description="Tracks human heads in 3D from calibrated cameras."
+    )
+    parser.add_argument("--version", action="version", version=f"flowface {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for name in COMMANDS:
+        command = _load(name)
+        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"flowface_ros.commands.{name}")
+
+
+def _message(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
