@@ -1,0 +1,182 @@
+"""Reads any rosbag2: MCAP and SQLite, plain or zstd-compressed, directory or single file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection, MessageDefinitionFormat, QosDurability
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from flowface_ros.bag.message_types import message_types
+from flowface_ros.bag.storage_check import BagError, check_storage_file, storage_files
+
+_IDL_SEPARATOR = "=" * 80 + "\nIDL: "
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag.
+
+    type: e.g. "sensor_msgs/msg/Image".
+    count: messages.
+    latched: recorded with transient local durability, as /tf_static is.
+    """
+
+    type: str
+    count: int
+    latched: bool = False
+
+
+def open_bag(path: str | Path) -> BagReader:
+    """Open a bag: a directory with metadata.yaml, or a single .mcap or .db3 file.
+
+    Raises FileNotFoundError if it is not there and BagError, a ValueError that names the file, if
+    it is empty, truncated or no bag.
+    """
+    return BagReader(path)
+
+
+class BagReader:
+    """An open bag; close it, or use it in a `with` statement."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        _check(self.path)
+        try:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        except Exception as error:
+            raise BagError(f"{self.path}: cannot be read as a bag: {_reason(error)}") from error
+        self._types = _types_of(self._reader.connections)
+        self.topics: dict[str, Topic] = _topics(self._reader.connections)
+        self.message_count = self._reader.message_count
+        empty = self.message_count == 0
+        self.start_ns = 0 if empty else self._reader.start_time
+        """Time of the first message."""
+        self.end_ns = 0 if empty else self._reader.end_time - 1
+        """Time of the last message."""
+
+    def messages(
+        self,
+        topics: Collection[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Iterator[tuple[str, int, Any]]:
+        """Topic, time (ns) and message of each message, in the order of time.
+
+        topics: only these; all when None. start, end: nanoseconds, start <= time < end. The time
+        is that of the recording; an image's own stamp is in its header. Messages are dataclasses
+        with the fields of the ROS message, sequences of numbers as numpy arrays.
+
+        Raises ValueError for a topic that the bag lacks and, while iterating, BagError for data
+        that cannot be read.
+        """
+        if topics is not None and (unknown := sorted(set(topics) - set(self.topics))):
+            raise ValueError(
+                f"{self.path} has no topic {', '.join(unknown)}; it has {', '.join(self.topics)}"
+            )
+        chosen = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        return self._decoded(chosen, start, end)
+
+    def _decoded(
+        self, connections: list[Connection], start: int | None, end: int | None
+    ) -> Iterator[tuple[str, int, Any]]:
+        if not connections:
+            return
+        raw_messages = self._reader.messages(connections, start, end)
+        while True:
+            topic = ""
+            try:
+                connection, time_ns, data = next(raw_messages)
+                topic = f" on {connection.topic} ({connection.msgtype}) at {time_ns} ns"
+                message = self._types.deserialize_cdr(data, connection.msgtype)
+            except StopIteration:
+                return
+            except Exception as error:
+                problem = f"{self.path}: damaged data{topic}: {_reason(error)}"
+                raise BagError(problem) from error
+            yield connection.topic, time_ns, message
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._reader.is_open:
+            self._reader.close()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such bag")
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        raise BagError(
+            f"{path}: a directory without metadata.yaml; if a recording was cut off, "
+            "`ros2 bag reindex` writes it"
+        )
+    for file in storage_files(path):
+        check_storage_file(file)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or "unexpected end of data"
+    return f"{text} ({type(error).__name__})"
+
+
+def _topics(connections: list[Connection]) -> dict[str, Topic]:
+    topics: dict[str, Topic] = {}
+    for connection in sorted(connections, key=lambda c: c.topic):
+        before = topics.get(connection.topic, Topic(connection.msgtype, 0))
+        profiles = connection.ext.offered_qos_profiles
+        latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
+        topics[connection.topic] = Topic(
+            before.type, before.count + connection.msgcount, before.latched or latched
+        )
+    return topics
+
+
+def _types_of(connections: list[Connection]) -> Typestore:
+    """Types to read the bag with: its own definitions come first, as it was recorded with them."""
+    known = message_types()
+    recorded: dict[str, Any] = {}
+    for connection in connections:
+        recorded.update(_definitions(connection))
+    if all(known.fielddefs.get(name) == fields for name, fields in recorded.items()):
+        return known
+    store = get_typestore(Stores.EMPTY)
+    store.register({**known.fielddefs, **recorded})
+    return store
+
+
+def _definitions(connection: Connection) -> dict[str, Any]:
+    """Types that the bag defines for a connection; none if it does not or they do not parse.
+
+    A type that is then unknown matters only when a message of it is read.
+    """
+    text = connection.msgdef.data
+    types: dict[str, Any] = {}
+    try:
+        if connection.msgdef.format == MessageDefinitionFormat.MSG:
+            types.update(get_types_from_msg(text, connection.msgtype))
+        elif connection.msgdef.format == MessageDefinitionFormat.IDL:
+            for part in text.split(_IDL_SEPARATOR):
+                # Each part after a separator begins with the name of its type.
+                body = part.split("\n", 1)[-1] if _IDL_SEPARATOR in text else part
+                types.update(get_types_from_idl(body) if body.strip() else {})
+    except Exception:
+        return {}
+    return types
