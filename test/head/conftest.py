@@ -1,8 +1,9 @@
-"""A small random head of FLAME's structure: a closed ellipsoid with smooth random bases."""
+"""A small random head of FLAME's structure, which the tests of the formulas run on."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from flowface_ros.head.model import HeadModel, JointBlendshapes, hash_atlas
 from flowface_ros.head.surface import SurfacePoints
@@ -63,3 +64,8 @@ def make_toy_head(seed: int = 0, shapes: int = 6, expressions: int = 5) -> HeadM
             ),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def toy() -> HeadModel:
+    return make_toy_head()

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowface_ros import __version__, cli
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"\n    {cli._load(name).NAME} " in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == f"flowface {__version__}"
+
+
+def test_help_loads_no_numerical_library() -> None:
+    program = (
+        "import sys; from flowface_ros import cli; cli._parser()\n"
+        "print(sorted({'numpy', 'scipy', 'numba', 'cv2', 'torch', 'rclpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["head"]])
+def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+
+
+def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "none.npz"
+    assert cli.main(["head", "info", str(missing)]) == 2
+    assert capsys.readouterr().err == f"flowface: error: {missing}: No such file or directory\n"
+    missing.write_text("no head")
+    assert cli.main(["head", "info", str(missing)]) == 2
+    assert f"{missing}: not a head model file" in capsys.readouterr().err
