@@ -1,0 +1,1 @@
+"""People over time: detection, association, identity, life cycle."""
