@@ -77,31 +77,48 @@ class BagReader:
         Raises ValueError for a topic that the bag lacks and, while iterating, BagError for data
         that cannot be read.
         """
+        return self._decoded(self.serialized(topics, start, end))
+
+    def _decoded(self, records: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, int, Any]]:
+        for topic, time_ns, data in records:
+            kind = self.topics[topic].type
+            try:
+                message = self._types.deserialize_cdr(data, kind)
+            except Exception as error:
+                raise self._damaged(error, f" on {topic} ({kind}) at {time_ns} ns") from error
+            yield topic, time_ns, message
+
+    def serialized(
+        self,
+        topics: Collection[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Iterator[tuple[str, int, bytes]]:
+        """As `messages`, but each message as the CDR bytes that the bag holds."""
         if topics is not None and (unknown := sorted(set(topics) - set(self.topics))):
             raise ValueError(
                 f"{self.path} has no topic {', '.join(unknown)}; it has {', '.join(self.topics)}"
             )
         chosen = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        return self._decoded(chosen, start, end)
+        return self._read(chosen, start, end)
 
-    def _decoded(
+    def _read(
         self, connections: list[Connection], start: int | None, end: int | None
-    ) -> Iterator[tuple[str, int, Any]]:
+    ) -> Iterator[tuple[str, int, bytes]]:
         if not connections:
             return
-        raw_messages = self._reader.messages(connections, start, end)
+        records = self._reader.messages(connections, start, end)
         while True:
-            topic = ""
             try:
-                connection, time_ns, data = next(raw_messages)
-                topic = f" on {connection.topic} ({connection.msgtype}) at {time_ns} ns"
-                message = self._types.deserialize_cdr(data, connection.msgtype)
+                connection, time_ns, data = next(records)
             except StopIteration:
                 return
             except Exception as error:
-                problem = f"{self.path}: damaged data{topic}: {_reason(error)}"
-                raise BagError(problem) from error
-            yield connection.topic, time_ns, message
+                raise self._damaged(error) from error
+            yield connection.topic, time_ns, data
+
+    def _damaged(self, error: Exception, where: str = "") -> BagError:
+        return BagError(f"{self.path}: damaged data{where}: {_reason(error)}")
 
     def close(self) -> None:
         """Close the files."""
