@@ -60,7 +60,9 @@ def machine_description() -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line
+        ]
         cpu = names[0].strip() if names else cpu
     cores = len(os.sched_getaffinity(0))
     return f"{cpu}, {cores} cores, Python {platform.python_version()}, {platform.system()}"
@@ -72,9 +74,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [
-        max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)
-    ]
+    widths = [max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
     print("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)))
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
