@@ -20,7 +20,7 @@ MANIFEST = ElementTree.parse(HERE / "package.xml").getroot()
 NAME = MANIFEST.findtext("name")
 SITE = Path(f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
 GENERATED = {"msg", "definitions"}
-"""Folders below the package that CMake makes; the rest of the package is installed by setuptools."""
+"""Folders below the package that CMake makes; setuptools installs the others."""
 
 TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "torch==2.13.0"]
 TOOLS = ["onnx>=1.17,<2", "flatbuffers>=24,<26", "scikit-image>=0.24,<0.28", "matplotlib>=3.8,<4"]

@@ -60,10 +60,8 @@ def machine_description() -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line
-        ]
-        cpu = names[0].strip() if names else cpu
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].split(":", 1)[1].strip() if models else cpu
     cores = len(os.sched_getaffinity(0))
     return f"{cpu}, {cores} cores, Python {platform.python_version()}, {platform.system()}"
 

@@ -61,15 +61,11 @@ def test_imports_go_up_the_list_of_rooms(path: Path) -> None:
     for module in imported_modules(path.read_text()):
         if is_ros(module):
             assert room == "ros", f"{path.name} imports {module}; only ros/ may"
-        target = (
-            room_of(tuple(module.split(".")[1:])) if module.startswith("flowface_ros.") else None
-        )
-        if target is None:
+        target = room_of(tuple(module.split(".")[1:]))
+        if not module.startswith("flowface_ros.") or target is None:
             continue
         assert room is not None, f"{path.name}, shared by all rooms, imports {module}"
-        assert ROOMS.index(target) <= ROOMS.index(room), (
-            f"{room} imports {module}, which is below it"
-        )
+        assert ROOMS.index(target) <= ROOMS.index(room), f"{room} is above {module}"
 
 
 def test_every_folder_is_a_known_room() -> None:

@@ -84,9 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bag", type=Path, help="bag directory, .mcap or .db3 file")
     parser.add_argument("--rate", type=float, default=1.0, help="pace, 1 is as recorded")
-    parser.add_argument(
-        "--loop", type=int, default=1, metavar="N", help="times to play, 0: forever"
-    )
+    parser.add_argument("--loop", type=int, default=1, metavar="N", help="plays, 0: forever")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these topics")
     parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock")
     parser.add_argument(
