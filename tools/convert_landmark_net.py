@@ -23,7 +23,7 @@ def convert_landmark_net() -> bytes:
     graph = read_graph(LANDMARKS.read())
     points, presence, _ = graph.outputs
     outputs = [Output("points", points, (_POINTS, 3)), Output("presence", presence, (), True)]
-    return convert(graph, outputs, scale=1 / 255, offset=0.0, producer=LANDMARKS.provenance())
+    return convert(graph, outputs, 1 / 255, 0.0, LANDMARKS.provenance())
 
 
 def main() -> None:

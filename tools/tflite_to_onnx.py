@@ -1,6 +1,7 @@
 """Converts a TFLite graph of a convolutional network to ONNX, operator by operator.
 
-The ONNX network takes uint8 RGB pictures (N, H, W, 3), N free, and scales them itself. Inside,
+The ONNX network takes uint8 RGB pictures (N, H, W, 3) and scales them itself; N is free, and where
+the network is wholly convolutional H and W can be, too. Inside,
 activations are NCHW. Weights keep the original's float16 in the file; ONNX Runtime widens them
 once, when it loads the network.
 """
@@ -33,7 +34,7 @@ class Output:
     tensor: int
     """id of the TFLite tensor"""
     shape: tuple[int, ...]
-    """after the batch dimension"""
+    """after the batch dimension; one of them may be -1, free"""
     logistic: bool = False
     """whether to add the sigmoid that the original's users apply afterwards"""
 
@@ -41,8 +42,9 @@ class Output:
 class _Builder:
     """ONNX nodes and weights in the making, for one TFLite graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, free_size: bool) -> None:
         self.graph = graph
+        self.free_size = free_size
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -66,15 +68,21 @@ class _Builder:
 
 
 def convert(
-    graph: Graph, outputs: Sequence[Output], scale: float, offset: float, producer: str
+    graph: Graph,
+    outputs: Sequence[Output],
+    scale: float,
+    offset: float,
+    producer: str,
+    free_size: bool = False,
 ) -> bytes:
     """Serialized ONNX of the part of the graph that `outputs` need; the same bytes each time.
 
     scale, offset: the network sees `pixel * scale + offset`.
+    free_size: leave the picture's height and width open, in multiples of the network's stride.
     producer: provenance, written into the file's documentation string.
     Raises ValueError for an operator that is not supported.
     """
-    builder = _Builder(graph)
+    builder = _Builder(graph, free_size)
     _add_input(builder, scale, offset)
     for operation in _needed(graph, [output.tensor for output in outputs]):
         if operation.name not in _CONVERTERS:
@@ -83,13 +91,9 @@ def convert(
     for output in outputs:
         _add_output(builder, output)
     _, height, width, channels = graph.shapes[graph.inputs[0]]
-    image = helper.make_tensor_value_info(
-        "image", TensorProto.UINT8, ["batch", height, width, channels]
-    )
-    results = [
-        helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["batch", *o.shape])
-        for o in outputs
-    ]
+    size = ["height", "width"] if free_size else [height, width]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *size, channels])
+    results = [_output_info(output) for output in outputs]
     onnx_graph = helper.make_graph(builder.nodes, "network", [image], results, builder.weights)
     model = helper.make_model(
         onnx_graph,
@@ -127,13 +131,19 @@ def _add_input(builder: _Builder, scale: float, offset: float) -> None:
         builder.node("Add", ["image_scaled", offset_name], last)
 
 
+def _output_info(output: Output) -> onnx.ValueInfoProto:
+    shape = [f"{output.name}_count" if n == -1 else n for n in output.shape]
+    return helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["batch", *shape])
+
+
 def _add_output(builder: _Builder, output: Output) -> None:
     name = _name(output.tensor)
     if len(builder.graph.shapes[output.tensor]) == 4:
         name = builder.node("Transpose", [name], f"{output.name}_nhwc", perm=[0, 2, 3, 1])
     if output.logistic:
         name = builder.node("Sigmoid", [name], f"{output.name}_probability")
-    shape = builder.weight(f"{output.name}_shape", np.array([-1, *output.shape], np.int64))
+    batch = 0 if -1 in output.shape else -1  # 0: as it was
+    shape = builder.weight(f"{output.name}_shape", np.array([batch, *output.shape], np.int64))
     builder.node("Reshape", [name, shape], output.name)
 
 
@@ -147,6 +157,8 @@ def _pads(builder: _Builder, operation: Operation, kernel: tuple[int, int]) -> l
     options = operation.options
     if options.Padding() != _SAME:
         return [0, 0, 0, 0]
+    if builder.free_size and max(options.StrideH(), options.StrideW()) > 1:
+        raise ValueError("SAME padding with a stride depends on the picture's size")
     _, height, width, _ = builder.graph.shapes[operation.inputs[0]]
     top, bottom = _same_padding(height, kernel[0], options.StrideH())
     left, right = _same_padding(width, kernel[1], options.StrideW())
@@ -263,12 +275,14 @@ def _depth_to_space(builder: _Builder, operation: Operation) -> None:
 
 
 def _reshape(builder: _Builder, operation: Operation) -> None:
+    """A feature map's cells made a list: (1, H, W, a * C) to (1, H * W * a, C)."""
     out = _name(operation.outputs[0])
-    source = _name(operation.inputs[0])
-    if len(builder.graph.shapes[operation.inputs[0]]) == 4:
-        source = builder.node("Transpose", [source], f"{out}_nhwc", perm=[0, 2, 3, 1])
-    shape = np.array([-1, *builder.graph.shapes[operation.outputs[0]][1:]], np.int64)
-    builder.node("Reshape", [source, builder.weight(f"{out}_shape", shape)], out)
+    after = builder.graph.shapes[operation.outputs[0]]
+    if len(builder.graph.shapes[operation.inputs[0]]) != 4 or len(after) != 3:
+        raise ValueError("RESHAPE is supported from a picture to a list only")
+    nhwc = builder.node("Transpose", [_name(operation.inputs[0])], f"{out}_nhwc", perm=[0, 2, 3, 1])
+    shape = np.array([0, -1, after[2]], np.int64)
+    builder.node("Reshape", [nhwc, builder.weight(f"{out}_shape", shape)], out)
 
 
 def _concatenation(builder: _Builder, operation: Operation) -> None:

@@ -212,7 +212,9 @@ def _session(content: bytes, name: str, device: Device, precision: str, threads:
             raise DeviceError(f"device {device}: {error}") from error
         raise ValueError(f"{name} is not a network that ONNX Runtime can load: {error}") from error
     if session.get_providers()[0] != _PROVIDER[device.kind]:
-        raise DeviceError(f"device {device}: ONNX Runtime runs {session.get_providers()[0]} instead")
+        raise DeviceError(
+            f"device {device}: ONNX Runtime runs {session.get_providers()[0]} instead"
+        )
     return session
 
 
@@ -245,4 +247,3 @@ def half_precision(content: bytes) -> bytes:
         raise DeviceError("precision 'fp16' on CUDA needs the package onnx") from error
     model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
     return model.SerializeToString()
-

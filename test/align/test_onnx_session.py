@@ -44,9 +44,7 @@ def test_empty_batch_gives_empty_outputs(session: OnnxSession) -> None:
 def test_a_view_that_is_not_contiguous_is_taken(session: OnnxSession) -> None:
     images = pictures(2)
     flipped = session.run(image=images[:, :, ::-1])["scores"]
-    np.testing.assert_array_equal(
-        flipped, session.run(image=images[:, :, ::-1].copy())["scores"]
-    )
+    np.testing.assert_array_equal(flipped, session.run(image=images[:, :, ::-1].copy())["scores"])
 
 
 def test_warm_up_accepts_batch_sizes(session: OnnxSession) -> None:
