@@ -35,7 +35,7 @@ class NetworkConfig:
     """Image encoder: a SegFormer MiT, or the trunk of the 478-point landmark net."""
     drop_path: float = 0.0
     """Stochastic depth of the MiT's last block while training (linear from 0), probability."""
-    feature_channels: int = 32
+    feature_channels: int = 48
     """Channels of the image and UV features that are correlated."""
     coarse_channels: int = 64
     """Channels of the stride-16 features that feed the heat map."""

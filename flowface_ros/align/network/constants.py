@@ -77,7 +77,7 @@ def blank_constants(config: NetworkConfig) -> AtlasConstants:
     """
     side = config.grid
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
-    uv = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    uv = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype(np.float32)
     matrix = np.full((len(uv), LANDMARK_COUNT), 1.0 / LANDMARK_COUNT, np.float32)
     return AtlasConstants(
         atlas_hash=0,

@@ -12,23 +12,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from flowface_ros.align.network.config import FEATURE_STRIDE, Correlation
 
 
 class Patch(NamedTuple):
-    """Cells that a look-up reads on a level: a square of D = 2 * radius + 2 cells a side.
+    """What a look-up reads on a level: a square of D = 2 * radius + 2 cells a side per texel.
 
-    index: (B, P, D * D) int64, cells of the flattened level, inside it.
-    inside: (B, P, D, D), 1 where the wanted cell is in the level, 0 where it is not.
-    fraction: (B, P, 2), x and y in [0, 1), position of the samples between cells.
+    cells: (B, P, D * D) int64, cells of the flattened level, inside it.
+    column_weights: (B, 2, D - 1, P), weights of the left and the right cell of each sample; 0 for
+        a cell beyond the level.
+    row_weights: (B, 2, D - 1, P), the same for the upper and the lower cell.
     """
 
-    index: Tensor
-    inside: Tensor
-    fraction: Tensor
+    cells: Tensor
+    column_weights: Tensor
+    row_weights: Tensor
 
 
 class CorrelationLookup(nn.Module):
@@ -50,7 +51,7 @@ class CorrelationLookup(nn.Module):
         prepared = []
         for level in range(self.levels):
             if level:
-                scaled = F.avg_pool2d(scaled, 2)
+                scaled = functional.avg_pool2d(scaled, 2)
             cells = scaled.flatten(2)
             if self.kind == "volume":
                 prepared.append(torch.matmul(uv_features, cells))
@@ -61,7 +62,7 @@ class CorrelationLookup(nn.Module):
     def forward(
         self, prepared: list[Tensor], uv_features: Tensor, position_px: Tensor, size: int
     ) -> Tensor:
-        """position_px (B, P, 2), crop pixels -> (B, P, levels * (2 * radius + 1)**2).
+        """position_px (B, P, 2), crop pixels -> (B, levels * (2 * radius + 1)**2, P).
 
         size: side of level 0, cells. Row-major within a level; cells beyond the crop count as 0.
         """
@@ -71,11 +72,11 @@ class CorrelationLookup(nn.Module):
             cell = cell_from_pixel(position_px, FEATURE_STRIDE << level)
             patch = locate(cell, self.radius, side)
             if self.kind == "volume":
-                square = torch.gather(values, 2, patch.index)
+                square = torch.gather(values, 2, patch.cells)
             else:
-                square = _correlate(values, uv_features, patch.index)
-            samples.append(_interpolate(square.view(patch.inside.shape) * patch.inside, patch))
-        return torch.cat(samples, dim=2)
+                square = _correlate(values, uv_features, patch.cells)
+            samples.append(_interpolate(square, patch))
+        return torch.cat(samples, dim=1)
 
 
 def cell_from_pixel(position_px: Tensor, stride: int) -> Tensor:
@@ -87,15 +88,23 @@ def locate(cell: Tensor, radius: int, side: int) -> Patch:
     """cell (B, P, 2), x and y -> which cells of a (side, side) level a look-up reads."""
     # Squares this far out hold no cell of the level; clamping keeps the integers small.
     nearest = cell.clamp(-radius - 2.0, side + radius + 1.0).floor()
-    offsets = torch.arange(-radius, radius + 2, device=cell.device)
-    columns = nearest[..., 0:1].long() + offsets
-    rows = nearest[..., 1:2].long() + offsets
-    inside_columns = ((columns >= 0) & (columns < side)).to(cell.dtype)
-    inside_rows = ((rows >= 0) & (rows < side)).to(cell.dtype)
-    index = rows.clamp(0, side - 1)[..., :, None] * side + columns.clamp(0, side - 1)[..., None, :]
-    inside = inside_rows[..., :, None] * inside_columns[..., None, :]
     fraction = (cell - nearest).clamp(0.0, 1.0)
-    return Patch(index.flatten(2), inside, fraction)
+    offsets = torch.arange(-radius, radius + 2, device=cell.device)
+    columns, rows = (nearest[..., axis : axis + 1].long() + offsets for axis in (0, 1))
+    first_of_row = rows.clamp(0, side - 1) * side
+    index = first_of_row[..., :, None] + columns.clamp(0, side - 1)[..., None, :]
+    return Patch(
+        index.flatten(2),
+        _weights(columns, fraction[..., 0:1], side),
+        _weights(rows, fraction[..., 1:2], side),
+    )
+
+
+def _weights(cells: Tensor, fraction: Tensor, side: int) -> Tensor:
+    """cells (B, P, D) along one axis, fraction (B, P, 1) -> (B, 2, D - 1, P)."""
+    inside = ((cells >= 0) & (cells < side)).to(fraction.dtype)
+    near, far = inside[..., :-1] * (1.0 - fraction), inside[..., 1:] * fraction
+    return torch.stack([near.transpose(1, 2), far.transpose(1, 2)], dim=1)
 
 
 def _correlate(cells: Tensor, uv_features: Tensor, index: Tensor) -> Tensor:
@@ -107,9 +116,13 @@ def _correlate(cells: Tensor, uv_features: Tensor, index: Tensor) -> Tensor:
 
 
 def _interpolate(square: Tensor, patch: Patch) -> Tensor:
-    """(B, P, D, D) -> bilinear samples (B, P, (D - 1)**2)."""
-    x = patch.fraction[..., 0, None, None]
-    y = patch.fraction[..., 1, None, None]
-    rows = square[..., :-1, :] + (square[..., 1:, :] - square[..., :-1, :]) * y
-    samples = rows[..., :, :-1] + (rows[..., :, 1:] - rows[..., :, :-1]) * x
-    return samples.flatten(2)
+    """(B, P, D * D) -> bilinear samples (B, (D - 1)**2, P).
+
+    Texels come last: the arithmetic then runs along them instead of along a few cells.
+    """
+    side = patch.row_weights.shape[2] + 1
+    square = square.transpose(1, 2).unflatten(1, (side, side))
+    upper, lower = patch.row_weights[:, 0, :, None], patch.row_weights[:, 1, :, None]
+    rows = square[:, :-1] * upper + square[:, 1:] * lower
+    left, right = patch.column_weights[:, 0, None], patch.column_weights[:, 1, None]
+    return (rows[:, :, :-1] * left + rows[:, :, 1:] * right).flatten(1, 2)

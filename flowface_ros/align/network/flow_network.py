@@ -30,7 +30,15 @@ from flowface_ros.align.network.light_trunk import LandmarkTrunk
 from flowface_ros.align.network.mit_encoder import MIT_VARIANTS, EncodedImage, MitEncoder
 from flowface_ros.align.network.update import FlowHead, context_count, make_update
 from flowface_ros.align.network.upsample import ConvexUpsample
-from flowface_ros.align.network.uv_encoding import BakedUvEncoding, UvEncoding, uv_template
+from flowface_ros.align.network.uv_encoding import (
+    BakedUvEncoding,
+    UvEncoding,
+    UvFeatures,
+    uv_template,
+)
+
+ATLAS_BUFFERS = ("fill", "answered", "first_log_sigma", "first_position", "landmark_matrix")
+"""Buffers that come from AtlasConstants; their sizes depend on the atlas."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,18 @@ class FlowOutput:
 class FlowNetwork(nn.Module):
     """See the module's docstring. `config` and `atlas` say everything about its structure."""
 
+    encoder: MitEncoder | LandmarkTrunk
+    fusion: AllScaleFusion | PyramidFusion
+    uv: UvEncoding | BakedUvEncoding
+    heatmap: Heatmap | None
+    gate: HeatmapGate | None
+    upsample: ConvexUpsample | None
+    fill: Tensor
+    answered: Tensor
+    first_log_sigma: Tensor
+    first_position: Tensor
+    landmark_matrix: Tensor
+
     def __init__(self, config: NetworkConfig, atlas: AtlasConstants) -> None:
         """Raises ValueError where the constants do not fit the configuration."""
         super().__init__()
@@ -62,35 +82,35 @@ class FlowNetwork(nn.Module):
         self.config = config
         self.atlas_hash = atlas.atlas_hash
         self.landmark_offset_px = atlas.landmark_offset_px
-        self.encoder: MitEncoder | LandmarkTrunk
+        fine, coarse = config.feature_channels, config.coarse_channels
         if config.encoder == "landmark_trunk":
             self.encoder = LandmarkTrunk()
+            self.fusion = PyramidFusion(self.encoder.channels, fine, coarse)
         else:
             self.encoder = MitEncoder(MIT_VARIANTS[config.encoder], config.drop_path)
-        fusion = PyramidFusion if config.encoder == "landmark_trunk" else AllScaleFusion
-        self.fusion = fusion(
-            self.encoder.channels, config.feature_channels, config.coarse_channels
-        )
-        self.uv: UvEncoding | BakedUvEncoding = UvEncoding(
+            self.fusion = AllScaleFusion(
+                self.encoder.channels, fine, coarse if config.heatmap else None
+            )
+        self.uv = UvEncoding(
             config.grid, config.texture_channels, config.uv_channels, self._uv_template()
         )
         self.lookup = CorrelationLookup(
             config.correlation, config.correlation_levels, config.correlation_radius
         )
-        self.heatmap: Heatmap | None = None
-        self.gate: HeatmapGate | None = None
+        self.heatmap = None
+        self.gate = None
         if config.heatmap:
             self.heatmap = Heatmap(config.coarse_channels, config.heatmap_channels, config.crop_px)
             if config.first_flow != "heatmap":
                 self.gate = HeatmapGate(context_count(config))
         self.update = make_update(config)
         self.head = FlowHead(config)
-        self.upsample: ConvexUpsample | None = None
+        self.upsample = None
         if config.upsample > 1:
             self.upsample = ConvexUpsample(config.hidden_channels, config.upsample)
         self._register_atlas(atlas)
 
-    def _uv_template(self):  # type: ignore[no-untyped-def]
+    def _uv_template(self) -> UvFeatures:
         config = self.config
         return uv_template(
             config.grid,
@@ -119,20 +139,23 @@ class FlowNetwork(nn.Module):
         uv = self.uv()
         heatmap = None
         if self.heatmap is not None:
+            assert features.coarse is not None
             heatmap = self.heatmap(features.coarse, uv.heatmap_features)
         first = self._first_flow(encoded, image.shape[0], heatmap, uv.context)
         volume = self.lookup.prepare(uv.features, features.fine)
 
         hidden = uv.hidden.expand(image.shape[0], -1, -1, -1)
+        context = uv.context
+        if self.config.update == "basic":
+            context = context.expand(image.shape[0], -1, -1, -1)
         position, log_sigma = first, self.first_log_sigma.expand(image.shape[0], -1)
         positions, log_sigmas = [self._answer(position, hidden)], [self._sigma(log_sigma, hidden)]
         for _ in range(self.config.iterations):
             position = position.detach()
             correlations = self.lookup(volume, uv.features, position, self.config.feature_size)
             flows = self._flow_features(position, first.detach(), heatmap)
-            hidden = self.update(
-                hidden, uv.context, self._to_grid(correlations), self._to_grid(flows)
-            )
+            correlations = correlations.unflatten(2, (self.config.grid, self.config.grid))
+            hidden = self.update(hidden, context, correlations, self._to_grid(flows))
             delta, log_sigma_change = self.head(hidden)
             position = position + FEATURE_STRIDE * _to_rows(delta)
             log_sigma = self.first_log_sigma + log_sigma_change.flatten(1)
@@ -199,7 +222,7 @@ class FlowNetwork(nn.Module):
     def _to_grid(self, rows: Tensor) -> Tensor:
         """(B, P, C) -> (B, C, G, G)."""
         side = self.config.grid
-        return rows.transpose(1, 2).unflatten(2, (side, side))
+        return rows.transpose(1, 2).reshape(-1, rows.shape[2], side, side)
 
 
 def _to_rows(grid: Tensor) -> Tensor:

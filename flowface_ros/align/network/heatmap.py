@@ -34,6 +34,8 @@ class HeatmapResult(NamedTuple):
 class Heatmap(nn.Module):
     """Soft-argmax of UV features against coarse image features."""
 
+    moments: Tensor
+
     def __init__(self, coarse_channels: int, channels: int, crop_px: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(coarse_channels, channels, 1)
@@ -67,15 +69,15 @@ class HeatmapGate(nn.Module):
 
     def __init__(self, context_channels: int) -> None:
         super().__init__()
-        self.share = nn.Conv2d(context_channels + HEATMAP_FEATURES, 1, 1)
-        nn.init.zeros_(self.share.weight)
-        nn.init.zeros_(self.share.bias)
+        self.from_context = nn.Conv2d(context_channels, 1, 1, bias=False)
+        self.from_clues = nn.Conv2d(HEATMAP_FEATURES, 1, 1)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, first_px: Tensor, residual: Tensor, clues: Tensor, context: Tensor) -> Tensor:
         """first_px, residual (B, P, 2); clues (B, 3, G, G); context (1, C, G, G) -> (B, P, 2).
 
         residual is the heat map's position minus the first one, clues the same for the network.
         """
-        context = context.expand(clues.shape[0], -1, -1, -1)
-        share = torch.tanh(self.share(torch.cat([context, clues], dim=1)).float())
+        share = torch.tanh((self.from_context(context) + self.from_clues(clues)).float())
         return first_px + share.flatten(2).transpose(1, 2) * residual

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 LAYER_NORM_EPS = 1e-6
 
@@ -97,7 +97,7 @@ class EfficientSelfAttention(nn.Module):
             grid = tokens.transpose(1, 2).reshape(batch, channels, rows, columns)
             source = self.norm(self.reduce(grid).flatten(2).transpose(1, 2))
         key, value = self.key_value(source).chunk(2, dim=-1)
-        mixed = F.scaled_dot_product_attention(query, self._split(key), self._split(value))
+        mixed = functional.scaled_dot_product_attention(query, self._split(key), self._split(value))
         return self.output(mixed.transpose(1, 2).reshape(batch, count, channels))
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class MixFeedForward(nn.Module):
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(B, rows * columns, C) -> (B, rows * columns, C)."""
         hidden = self.expand(tokens).transpose(1, 2).unflatten(2, (rows, columns))
-        hidden = F.gelu(self.depthwise(hidden).flatten(2).transpose(1, 2))
+        hidden = functional.gelu(self.depthwise(hidden).flatten(2).transpose(1, 2))
         return self.contract(hidden)
 
 
@@ -181,10 +181,14 @@ class MitStage(nn.Module):
 class MitEncoder(nn.Module):
     """Mix Transformer; feature maps at strides 4, 8, 16 and 32."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, variant: MitVariant, drop_path: float = 0.0) -> None:
         super().__init__()
         self.channels = variant.channels
-        rates = torch.linspace(0.0, drop_path, sum(variant.depths)).tolist()
+        last = sum(variant.depths) - 1
+        rates = [drop_path * index / last for index in range(last + 1)]
         stages, in_channels = [], 3
         for stage, channels in enumerate(variant.channels):
             kernel, stride = (7, 4) if stage == 0 else (3, 2)

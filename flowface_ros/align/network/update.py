@@ -16,6 +16,8 @@ from flowface_ros.align.network.heatmap import HEATMAP_FEATURES
 FLOW_FEATURES = 4
 """Position in the crop and displacement since the first flow, x and y each."""
 GATES = 3
+OUTPUTS = 3
+"""Change of x, of y and of log sigma."""
 GRU_KERNEL = 5
 """Kernel of the GRU's convolutions, texels, in RAFT and here."""
 
@@ -41,9 +43,14 @@ class BasicMotionEncoder(nn.Module):
             nn.Conv2d(correlations, 256, 1), nn.ReLU(), nn.Conv2d(256, 192, 3, padding=1), nn.ReLU()
         )
         self.flow = nn.Sequential(
-            nn.Conv2d(flows, 128, 7, padding=3), nn.ReLU(), nn.Conv2d(128, 64, 3, padding=1), nn.ReLU()
+            nn.Conv2d(flows, 128, 7, padding=3),
+            nn.ReLU(),
+            nn.Conv2d(128, 64, 3, padding=1),
+            nn.ReLU(),
         )
-        self.mix = nn.Sequential(nn.Conv2d(192 + 64, self.channels - flows, 3, padding=1), nn.ReLU())
+        self.mix = nn.Sequential(
+            nn.Conv2d(192 + 64, self.channels - flows, 3, padding=1), nn.ReLU()
+        )
 
     def forward(self, correlations: Tensor, flows: Tensor) -> Tensor:
         """(B, Ccorr, G, G), (B, Cflow, G, G) -> (B, 128, G, G)."""
@@ -79,9 +86,8 @@ class BasicUpdate(nn.Module):
         self.vertical = GruPass(config.hidden_channels, inputs, (GRU_KERNEL, 1))
 
     def forward(self, hidden: Tensor, context: Tensor, corr: Tensor, flows: Tensor) -> Tensor:
-        """hidden (B, Ch, G, G), context (1, Cx, G, G), corr and flows (B, C, G, G) -> hidden."""
-        context = torch.relu(context).expand(hidden.shape[0], -1, -1, -1)
-        inputs = torch.cat([context, self.motion(corr, flows)], dim=1)
+        """hidden (B, Ch, G, G), context (B, Cx, G, G), corr and flows (B, C, G, G) -> hidden."""
+        inputs = torch.cat([torch.relu(context), self.motion(corr, flows)], dim=1)
         return self.vertical(self.horizontal(hidden, inputs), inputs)
 
 
@@ -116,22 +122,20 @@ class FlowHead(nn.Module):
         super().__init__()
         hidden = config.hidden_channels
         if config.update == "basic":
-            width = 2 * hidden
+            width, kernel = 2 * hidden, 3
             layers: list[nn.Module] = [nn.Conv2d(hidden, width, 3, padding=1)]
         else:
-            width = hidden
+            width, kernel = hidden, 1
             layers = separable(hidden, width, 3)
         self.shared = nn.Sequential(*layers, nn.ReLU())
-        self.delta = nn.Conv2d(width, 2, 3, padding=1)
-        self.log_sigma = nn.Conv2d(width, 1, 3, padding=1)
-        for head in (self.delta, self.log_sigma):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        self.output = nn.Conv2d(width, OUTPUTS, kernel, padding=kernel // 2)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(B, Ch, G, G) -> delta (B, 2, G, G) cells, change of log sigma (B, 1, G, G); float32."""
-        shared = self.shared(hidden)
-        return self.delta(shared).float(), self.log_sigma(shared).float()
+        output = self.output(self.shared(hidden)).float()
+        return output[:, :2], output[:, 2:]
 
 
 def separable(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:

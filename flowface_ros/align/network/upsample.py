@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 NEIGHBOURS = 9
 LEAST_WEIGHT = 1e-3
@@ -25,16 +25,15 @@ class ConvexUpsample(nn.Module):
         self.factor = factor
         self.weights = nn.Conv2d(hidden_channels, NEIGHBOURS * factor * factor, 1)
         nn.init.zeros_(self.weights.weight)
-        with torch.no_grad():
-            self.weights.bias.copy_(torch.log(bilinear_weights(factor)).flatten())
+        self.weights.bias = nn.Parameter(torch.log(bilinear_weights(factor)).flatten())
 
     def forward(self, values: Tensor, hidden: Tensor) -> Tensor:
         """values (B, C, G, G), hidden (B, Ch, G, G) -> (B, C, G * factor, G * factor)."""
         factor = self.factor
-        batch, channels, rows, columns = values.shape
+        channels, rows, columns = values.shape[1:]
         logits = self.weights(hidden).view(-1, 1, NEIGHBOURS, factor, factor, rows, columns)
         weights = torch.softmax(logits.float(), dim=2)
-        padded = F.pad(values, (1, 1, 1, 1), mode="replicate")
+        padded = functional.pad(values, (1, 1, 1, 1), mode="replicate")
         neighbours = torch.stack(
             [padded[:, :, r : r + rows, c : c + columns] for r in range(3) for c in range(3)], dim=2
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 TEXTURE_LEVELS = 4
 """Textures at 1, 1/2, 1/4 and 1/8 of the UV grid."""
@@ -52,7 +52,7 @@ class UvEncoding(nn.Module):
         size = (self.grid, self.grid)
         pyramid = torch.cat(
             [
-                F.interpolate(texture, size=size, mode="bilinear", align_corners=False)
+                functional.interpolate(texture, size=size, mode="bilinear", align_corners=False)
                 for texture in self.textures
             ],
             dim=1,
@@ -63,6 +63,11 @@ class UvEncoding(nn.Module):
 
 class BakedUvEncoding(nn.Module):
     """The result of a UvEncoding, kept as buffers: what an exported network holds."""
+
+    features: Tensor
+    heatmap_features: Tensor
+    context: Tensor
+    hidden: Tensor
 
     def __init__(self, values: UvFeatures) -> None:
         super().__init__()

@@ -1,0 +1,168 @@
+"""A flow network to an ONNX file and back.
+
+The file is the one form that networks are shipped in: ONNX Runtime runs it, and the torch runtime
+takes config and weights from it. Input and outputs:
+
+    image        (batch, crop_px, crop_px, 3) uint8 RGB
+    position_px  (batch, Q, 2) float32, crop pixels, pixel centres at integers
+    log_sigma    (batch, Q) float32, log of the standard deviation per axis, crop pixels
+    presence     (batch,) float32, probability that the crop holds a face (landmark trunk only)
+
+Q: valid texels of the output grid in row-major order.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from flowface_ros.align.network.constants import blank_constants
+from flowface_ros.align.network.flow_network import ATLAS_BUFFERS, FlowNetwork
+from flowface_ros.align.network.metadata import OPSET, NetworkMetadata, load_model, metadata_of
+
+FEATURE_SCOPES = tuple(
+    f"/network/{scope}"
+    for scope in (
+        "encoder/stem",
+        "encoder/stages",
+        "fusion/",
+        "heatmap/project/",
+        "update/",
+        "head/",
+    )
+)
+"""Scopes of the graph that hold features only; all other nodes may hold positions in pixels, for
+which float16 is too coarse (1/8 px at 128 to 256)."""
+
+
+class DeployedNetwork(nn.Module):
+    """A baked network with the file's input and outputs."""
+
+    def __init__(self, network: FlowNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def output_names(self) -> list[str]:
+        names = ["position_px", "log_sigma"]
+        return [*names, "presence"] if self.network.config.encoder == "landmark_trunk" else names
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(B, crop_px, crop_px, 3) uint8 -> outputs in the order of `output_names`."""
+        output = self.network(image.permute(0, 3, 1, 2).float() / 255.0)
+        last = (output.position_px[-1], output.log_sigma[-1])
+        if output.presence is None:
+            return last
+        return (*last, torch.sigmoid(output.presence))
+
+
+def deployed_network(network: FlowNetwork) -> DeployedNetwork:
+    """A baked copy on the CPU; the network is left as it was."""
+    return DeployedNetwork(copy.deepcopy(network).cpu().float().bake()).eval()
+
+
+def export_onnx(network: FlowNetwork, path: Path, licence: str = "Apache-2.0") -> None:
+    """Write the network, with its UV encoding baked in, to an ONNX file.
+
+    licence: SPDX expression for the weights.
+    """
+    deployed = deployed_network(network)
+    model = onnx.load_from_string(_trace(deployed))
+    _expand_shared_weights(model.graph)
+    stored = {array.name for array in model.graph.initializer}
+    nodes = [node.name for node in model.graph.node]
+    metadata = NetworkMetadata(
+        network.config,
+        network.atlas_hash,
+        network.landmark_offset_px,
+        licence,
+        float32_nodes=tuple(name for name in nodes if not name.startswith(FEATURE_SCOPES)),
+        unused_weights=tuple(name for name in deployed.state_dict() if name not in stored),
+    )
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def load_onnx(path: Path) -> tuple[DeployedNetwork, NetworkMetadata]:
+    """The torch network of an exported file, with its weights.
+
+    Raises ValueError that names the file when it is not an exported flow network.
+    """
+    model = load_model(path)
+    metadata = metadata_of(model, path)
+    weights = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    deployed = DeployedNetwork(_skeleton(metadata, weights))
+    expected = {
+        name: value
+        for name, value in deployed.state_dict().items()
+        if name not in metadata.unused_weights
+    }
+    wrong = [
+        name
+        for name, value in expected.items()
+        if name not in weights or weights[name].shape != tuple(value.shape)
+    ]
+    if wrong:
+        raise ValueError(f"{path}: weights missing or of another shape: {', '.join(wrong[:5])}")
+    state = {name: torch.from_numpy(weights[name].copy()) for name in expected}
+    deployed.load_state_dict(state, strict=False)
+    return deployed.eval(), metadata
+
+
+def _trace(deployed: DeployedNetwork) -> bytes:
+    side = deployed.network.config.crop_px
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The tracing exporter's deprecation, and its remarks on shapes that the config fixes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            deployed,
+            (torch.zeros(2, side, side, 3, dtype=torch.uint8),),
+            buffer,  # type: ignore[arg-type]  # the tracing exporter takes streams
+            input_names=["image"],
+            output_names=deployed.output_names,
+            dynamic_axes={name: {0: "batch"} for name in ["image", *deployed.output_names]},
+            opset_version=OPSET,
+            # Weights keep their names, so that they can be read back; runtimes fold by themselves.
+            do_constant_folding=False,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def _expand_shared_weights(graph: onnx.GraphProto) -> None:
+    """Give each weight its own copy: the exporter merges equal ones behind Identity nodes."""
+    weights = {array.name: array for array in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in weights:
+            array = graph.initializer.add()
+            array.CopyFrom(weights[node.input[0]])
+            array.name = node.output[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _skeleton(metadata: NetworkMetadata, weights: Mapping[str, NDArray]) -> FlowNetwork:
+    """A network of the right shapes, whose atlas buffers are those of the file."""
+    network = FlowNetwork(metadata.config, blank_constants(metadata.config))
+    network.atlas_hash = metadata.atlas_hash
+    network.landmark_offset_px = metadata.landmark_offset_px
+    for name in ATLAS_BUFFERS:
+        value = weights.get(f"network.{name}")
+        if value is not None and hasattr(network, name):
+            setattr(network, name, torch.from_numpy(np.array(value)))
+    return network.blank_bake()

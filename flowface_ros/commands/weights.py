@@ -1,0 +1,114 @@
+"""`flowface weights`: what a network is made of, and a trained network to an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowface_ros.align.network.flops import ModuleCost
+
+NAME = "weights"
+HELP = "Shows what a network is made of; exports a trained one."
+DEFAULT_LICENCE = "Apache-2.0"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="action", required=True)
+
+    info = actions.add_parser("info", help="print parameters, GFLOP and metadata")
+    info.add_argument("network", help="an ONNX file, a checkpoint (.pt), or light, base or paper")
+    info.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    info.set_defaults(weights_action=_info)
+
+    export = actions.add_parser("export", help="write a trained network as an ONNX file")
+    export.add_argument("checkpoint", type=Path, help="checkpoint of a training run (.pt)")
+    export.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    export.add_argument(
+        "--licence",
+        default=DEFAULT_LICENCE,
+        help="SPDX expression for the weights (default: %(default)s)",
+    )
+    export.set_defaults(weights_action=_export)
+
+
+def run(args: argparse.Namespace) -> int:
+    return args.weights_action(args)
+
+
+def _info(args: argparse.Namespace) -> int:
+    from flowface_ros.align.network.flops import cost_table
+
+    costs, about = _describe(args.network)
+    for name, value in about.items():
+        print(f"{name}: {value}")
+    print(cost_table(costs))
+    if args.json is not None:
+        modules = {
+            cost.name: {k: v for k, v in vars(cost).items() if k != "name"} for cost in costs
+        }
+        args.json.write_text(json.dumps({**about, "modules": modules}, indent=1), encoding="utf-8")
+    return 0
+
+
+def _describe(name: str) -> tuple[list[ModuleCost], dict[str, str]]:
+    """Costs by module and what there is to say about the network, by name."""
+    from flowface_ros.align.network.config import PRESETS
+
+    if name in PRESETS:
+        return _describe_torch(name)
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"network: {name!r} is neither a file nor one of {sorted(PRESETS)}")
+    return _describe_torch(name) if path.suffix == ".pt" else _describe_onnx(path)
+
+
+def _describe_torch(name: str) -> tuple[list[ModuleCost], dict[str, str]]:
+    from flowface_ros.align.network.checkpoint import load_checkpoint
+    from flowface_ros.align.network.config import PRESETS
+    from flowface_ros.align.network.constants import blank_constants
+    from flowface_ros.align.network.flops import network_cost
+    from flowface_ros.align.network.flow_network import FlowNetwork
+
+    if name in PRESETS:
+        network = FlowNetwork(PRESETS[name], blank_constants(PRESETS[name]))
+        about = {"preset": f"{name} (constants as without an atlas)"}
+    else:
+        network, _ = load_checkpoint(Path(name))
+        about = {"file": name, "atlas_hash": f"{network.atlas_hash:016x}"}
+    return network_cost(network), {**about, "config": network.config.to_json()}
+
+
+def _describe_onnx(path: Path) -> tuple[list[ModuleCost], dict[str, str]]:
+    from flowface_ros.align.network.flops import onnx_cost
+    from flowface_ros.align.network.metadata import load_model
+
+    model = load_model(path)
+    about = {
+        "file": str(path),
+        "size": f"{path.stat().st_size / 1e6:.2f} MB",
+        "opset": ", ".join(
+            f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import
+        ),
+        "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
+    }
+    if model.doc_string:
+        about["provenance"] = model.doc_string
+    about |= {entry.key: entry.value for entry in model.metadata_props if entry.key not in _HIDDEN}
+    return onnx_cost(path), about
+
+
+_HIDDEN = {"flowface.float32_nodes", "flowface.unused_weights"}
+"""Hundreds of names that tell a reader nothing."""
+
+
+def _export(args: argparse.Namespace) -> int:
+    from flowface_ros.align.network.checkpoint import load_checkpoint
+    from flowface_ros.align.network.export import export_onnx
+
+    network, _ = load_checkpoint(args.checkpoint)
+    export_onnx(network, args.out, args.licence)
+    print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.2f} MB)")
+    return 0
