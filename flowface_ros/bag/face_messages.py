@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from flowface_ros.camera.camera import Camera
+from flowface_ros.camera.camera_info import info_values
 from flowface_ros.head.blendshapes import ARKIT_NAMES, blendshapes_from_state
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
@@ -174,27 +175,23 @@ def head_model_message(types: MessageTypes, model: HeadModel, time_ns: int, fram
 
 def camera_info_message(types: MessageTypes, camera: Camera, time_ns: int) -> Any:
     """A sensor_msgs/CameraInfo of an unrectified camera: R is the identity, P is [K 0]."""
-    K = np.asarray(camera.intrinsics, np.float64)
+    values = info_values(camera)
+    values["d"] = types.sequence(np.asarray(values["d"], np.float64))
     return types["sensor_msgs/msg/CameraInfo"](
         header=header_message(types, time_ns, camera.frame),
-        height=camera.height,
-        width=camera.width,
-        distortion_model=camera.lens.model,
-        d=types.sequence(np.asarray(camera.lens.coefficients, np.float64)),
-        k=K.reshape(-1),
-        r=np.eye(3).reshape(-1),
-        p=np.column_stack([K, np.zeros(3)]).reshape(-1),
-        binning_x=0,
-        binning_y=0,
         roi=types["sensor_msgs/msg/RegionOfInterest"](
             x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
         ),
+        **values,
     )
 
 
 def tf_message(types: MessageTypes, transforms: Sequence[tuple[str, str, NDArray, int]]) -> Any:
     """A tf2_msgs/TFMessage of (parent, child, parent_from_child (4, 4), stamp in ns) tuples."""
-    vector, stamped = types["geometry_msgs/msg/Vector3"], types["geometry_msgs/msg/TransformStamped"]
+    vector, stamped = (
+        types["geometry_msgs/msg/Vector3"],
+        types["geometry_msgs/msg/TransformStamped"],
+    )
     return types["tf2_msgs/msg/TFMessage"](
         transforms=[
             stamped(

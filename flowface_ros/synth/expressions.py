@@ -65,7 +65,7 @@ _STRONGEST_PHONE, _STRONGEST_MOOD = 0.8, 0.95
 _LEAD_S = 1.0
 """Motion starts before t = 0 and ends after the duration, so that the ends are not at rest."""
 _UNREST_RMS = 0.12
-"""Of the signal whose square is the weight of a face that is never quite still: 0.015 on average."""
+"""Of the signal whose square keeps a face from being quite still: weights of 0.015 on average."""
 _INDEX = {name: i for i, name in enumerate(ARKIT_NAMES)}
 
 
@@ -81,9 +81,7 @@ _SHUT = _columns("mouthPressLeft", "mouthPressRight", "mouthRollUpper", "cheekPu
 _CLOSE = _columns("mouthClose")
 
 
-def target_vector(
-    targets: Targets, left: float = 1.0, right: float = 1.0
-) -> NDArray[np.float64]:
+def target_vector(targets: Targets, left: float = 1.0, right: float = 1.0) -> NDArray[np.float64]:
     """Weights (52,) of named targets; a name without a side gets `left` and `right` times it."""
     weights = np.zeros(len(ARKIT_NAMES))
     for name, value in targets.items():
@@ -175,9 +173,7 @@ def _unrest_mask() -> Array:
     """Channels (52,) that are never quite still."""
     moving = ("brow", "mouth", "cheekSquint", "jawOpen", "noseSneer", "eyeSquint")
     still = ("mouthClose", "mouthLeft", "mouthRight")
-    return np.array(
-        [float(name.startswith(moving) and name not in still) for name in ARKIT_NAMES]
-    )
+    return np.array([float(name.startswith(moving) and name not in still) for name in ARKIT_NAMES])
 
 
 def _blink_pulses(rng: np.random.Generator, times: Array) -> Pulses:

@@ -74,7 +74,9 @@ def sample_gaze(
     return GazePath(np.array(points), np.array(onsets[1:]), eye)
 
 
-def eye_rotation(eye: ArrayLike, rig_from_head: ArrayLike, target: ArrayLike, bounds: Array) -> Array:
+def eye_rotation(
+    eye: ArrayLike, rig_from_head: ArrayLike, target: ArrayLike, bounds: Array
+) -> Array:
     """Rotation vector (3,) of an eye joint that looks from `eye` at `target` (rig frame, metres).
 
     rig_from_head: (3, 3) rotation of the head, the neck joint's included. The axis lies in

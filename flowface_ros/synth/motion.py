@@ -26,9 +26,7 @@ _HEAD_FOLLOWS = 0.5
 """Share of a gaze shift that the head makes."""
 _HEAD_SHIFT_S, _HEAD_LAG_S = 0.6, 0.05
 """Duration of a head turn after a gaze shift, and how much later than the eyes it starts."""
-NECK, LEFT_EYE, RIGHT_EYE = (
-    JOINT_NAMES.index(name) for name in ("neck", "left_eye", "right_eye")
-)
+NECK, LEFT_EYE, RIGHT_EYE = (JOINT_NAMES.index(name) for name in ("neck", "left_eye", "right_eye"))
 
 
 def facing_rotation(forward: ArrayLike) -> Array:
@@ -144,7 +142,7 @@ def sample_motion(
     place: ArrayLike,
     attractors: ArrayLike,
 ) -> PersonMotion:
-    """A random motion of a person at `place` (3,), metres in the rig frame, facing the rig's origin.
+    """A random motion of a person at `place` (3,), metres in the rig frame, who faces its origin.
 
     attractors: (N, 3) points that the person likes to look at, such as the cameras.
     """

@@ -102,6 +102,17 @@ def draw_mesh(
     return cv2.addWeighted(layer, opacity, image, 1 - opacity, 0)
 
 
+def visible_points(
+    camera: Camera,
+    points: NDArray[np.floating],
+    vertices: NDArray[np.floating],
+    mesh: Wireframe,
+) -> NDArray[np.bool_]:
+    """Which points (N, 3) the camera sees, that a mesh with vertices (V, 3) may hide; rig frame."""
+    projected, hiding = _projected(camera, points), _projected(camera, vertices)
+    return _unhidden(projected, hiding, mesh, camera.width, camera.height)
+
+
 def draw_points(
     image: Image,
     camera: Camera,
@@ -151,17 +162,28 @@ def _visible_edges(
     projected: NDArray[np.float64], mesh: Wireframe, width: int, height: int
 ) -> NDArray[np.bool_]:
     """Edges (E,) that face the camera and whose ends nothing hides."""
-    fragments = rasterize(projected.astype(np.float32), mesh.triangles, width, height)
-    x, y, depth = projected.T
+    visible = _unhidden(projected, projected, mesh, width, height)
+    a, b, c = (projected[mesh.triangles[:, i], :2] for i in range(3))
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    # Counter-clockwise from outside is a negative area where y points down.
+    facing = (area < 0)[mesh.edge_triangles].any(axis=1)
+    return visible[mesh.edges].all(axis=1) & facing
+
+
+def _unhidden(
+    points: NDArray[np.float64],
+    vertices: NDArray[np.float64],
+    mesh: Wireframe,
+    width: int,
+    height: int,
+) -> NDArray[np.bool_]:
+    """Whether projected points (N, 3) are in the image and not behind the projected mesh (V, 3)."""
+    fragments = rasterize(vertices.astype(np.float32), mesh.triangles, width, height)
+    x, y, depth = points.T
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1) & (depth > 0)
     column = np.where(inside, x, 0).round().astype(int)
     row = np.where(inside, y, 0).round().astype(int)
     # The farthest of a pixel's neighbourhood: a vertex at an edge of the silhouette is not hidden
     # by the pixel next to it.
     farthest = cv2.dilate(fragments.depth, np.ones((3, 3), np.uint8))
-    visible = inside & (depth <= farthest[row, column] + _DEPTH_TOLERANCE_M)
-    a, b, c = (projected[mesh.triangles[:, i], :2] for i in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    # Counter-clockwise from outside is a negative area where y points down.
-    facing = (area < 0)[mesh.edge_triangles].any(axis=1)
-    return visible[mesh.edges].all(axis=1) & facing
+    return inside & (depth <= farthest[row, column] + _DEPTH_TOLERANCE_M)

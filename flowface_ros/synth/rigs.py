@@ -177,7 +177,7 @@ def sample_rig(
         radius = distance_m * rng.uniform(0.92, 1.08)
         lift = rng.normal(0.0, 0.03) + (0.12 * (-1) ** i if cameras > 3 else 0.0)
         centre = np.array([distance_m, 0.0, 0.0])
-        position = centre + [-radius * np.cos(angle), radius * np.sin(angle), lift]
+        position = centre + np.array([-radius * np.cos(angle), radius * np.sin(angle), lift])
         target = centre + rng.normal(0.0, 0.015, 3)
         pose = look_at(position, target, rng.normal(0.0, np.radians(1.0)))
         intrinsics = _intrinsics(rng, width, height, radius, faces)

@@ -38,9 +38,7 @@ class Sensor:
     read_noise: float = 0.0
     saturation: float = 1.0
 
-    def develop(
-        self, linear: NDArray[np.float32], rng: np.random.Generator
-    ) -> NDArray[np.uint8]:
+    def develop(self, linear: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
         """An image (H, W, 3) uint8 RGB, sRGB-encoded, of linear light (H, W, 3) float32."""
         light = np.asarray(linear, np.float32)
         if self.defocus_px > 0:
@@ -87,10 +85,11 @@ def _vignette(height: int, width: int, loss: float) -> NDArray[np.float32]:
 
 def sample_sensor(rng: np.random.Generator, width: int) -> Sensor:
     """A random camera of a given image width (px): ordinary webcams and machine-vision cameras."""
+    red, green, blue = (float(v) for v in np.exp(rng.normal(0.0, 0.05, 3)))
     return Sensor(
         exposure=float(np.exp(rng.normal(0.0, 0.15))),
         shutter_s=rng.uniform(0.002, 0.012),
-        white_balance=tuple(float(v) for v in np.exp(rng.normal(0.0, 0.05, 3))),
+        white_balance=(red, green, blue),
         vignetting=rng.uniform(0.0, 0.35),
         defocus_px=rng.uniform(0.2, 0.7) * width / 640,
         electrons=float(np.exp(rng.uniform(np.log(1500.0), np.log(12000.0)))),

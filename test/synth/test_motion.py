@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from flowface_ros.head.blendshapes import ARKIT_NAMES
 from flowface_ros.rigid import rotation_from_rotvec
 from flowface_ros.synth.curves import Pulses, event_times, sample_waves, smootherstep
@@ -106,7 +107,9 @@ def test_tables_name_known_blendshapes(table: dict[str, dict[str, float]]) -> No
 
 def test_silent_face_does_not_speak() -> None:
     style = ExpressionStyle(talks=False, expression_gap_s=1e6)
-    weights = ExpressionCurves(np.random.default_rng(0), 10.0, style).weights(np.linspace(0, 10, 99))
+    weights = ExpressionCurves(np.random.default_rng(0), 10.0, style).weights(
+        np.linspace(0, 10, 99)
+    )
     assert weights[:, ARKIT_NAMES.index("jawOpen")].max() < 0.25
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from flowface_ros import rigid
 from flowface_ros.synth.rigs import (
     FACE_SPACING_M,
@@ -70,7 +71,9 @@ def test_one_head_fills_its_share_of_the_image() -> None:
 def test_lenses_are_one_to_one_over_the_image(lens: str) -> None:
     for seed in range(10):
         camera = sample_rig(np.random.default_rng(seed), 1, SIZE, 0.8, lens=lens).cameras[0]
-        x, y = np.meshgrid(np.linspace(-0.5, SIZE[0] - 0.5, 17), np.linspace(-0.5, SIZE[1] - 0.5, 13))
+        x, y = np.meshgrid(
+            np.linspace(-0.5, SIZE[0] - 0.5, 17), np.linspace(-0.5, SIZE[1] - 0.5, 13)
+        )
         pixels = np.stack([x, y], axis=-1)
         rays, valid = camera.unproject(pixels)
         assert valid.all()
@@ -92,7 +95,7 @@ def test_corners_move_by_percents(lens: str) -> None:
 
 def test_unknown_lens_and_tiny_size_are_refused() -> None:
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="lens.*fisheye.*plumb_bob"):
+    with pytest.raises(ValueError, match=r"lens.*fisheye.*plumb_bob"):
         sample_rig(rng, 1, SIZE, 0.8, lens="fisheye")
     with pytest.raises(ValueError, match="size"):
         sample_rig(rng, 1, (8, 8), 0.8)

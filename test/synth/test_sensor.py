@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from flowface_ros.synth.sensor import Sensor, jittered_stamps_ns, sample_sensor
 
 GREY = np.full((40, 60, 3), 0.18, np.float32)
