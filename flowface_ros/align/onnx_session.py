@@ -19,7 +19,7 @@ _PROVIDER = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-_DTYPE = {
+_DTYPE: dict[str, type[np.generic]] = {
     "tensor(uint8)": np.uint8,
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
