@@ -56,10 +56,10 @@ def rasterize(
     vertices, faces = _checked(vertices_px, triangles, width, height)
     triangle = np.full((height, width), -1, np.int32)
     inverse_depth = np.zeros((height, width), np.float32)
-    fill_triangles(vertices, faces, cull_back_faces, near_m, triangle, inverse_depth)
+    fill_triangles(vertices, faces, cull_back_faces, near_m, 0, triangle, inverse_depth)
     barycentric = np.zeros((height, width, 3), np.float32)
     depth = np.full((height, width), np.inf, np.float32)
-    _interpolate_visible(vertices, faces, triangle, barycentric, depth)
+    interpolate_visible(vertices, faces, triangle, barycentric, depth)
     return Fragments(triangle, barycentric, depth)
 
 
@@ -99,11 +99,11 @@ def _edge_bias(dx: int, dy: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_triangles(vertices, triangles, cull, near_m, triangle, inverse_depth):  # type: ignore[no-untyped-def]
+def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_depth):  # type: ignore[no-untyped-def]
     """Draw into `triangle` (H, W) and `inverse_depth` (H, W), which keep what is nearer.
 
-    A triangle index already in the buffers stays where it is nearer, so that meshes may be drawn
-    one after another into the same buffers.
+    offset is added to the index that is written. What is in the buffers stays where it is nearer,
+    so that meshes may be drawn one after another.
     """
     height, width = triangle.shape
     one = 1 << SUBPIXEL_BITS
@@ -158,7 +158,7 @@ def fill_triangles(vertices, triangles, cull, near_m, triangle, inverse_depth): 
                     inverse = np.float32(wa * ia + wb * ib + wc * ic)
                     if inverse > inverse_depth[y, x]:
                         inverse_depth[y, x] = inverse
-                        triangle[y, x] = t
+                        triangle[y, x] = t + offset
                 wa += step_xa
                 wb += step_xb
                 wc += step_xc
@@ -189,7 +189,7 @@ def perspective_weights(vertices, a, b, c, x, y):  # type: ignore[no-untyped-def
 
 
 @numba.njit(nogil=True, cache=True)
-def _interpolate_visible(vertices, triangles, triangle, barycentric, depth):  # type: ignore[no-untyped-def]
+def interpolate_visible(vertices, triangles, triangle, barycentric, depth):  # type: ignore[no-untyped-def]
     height, width = triangle.shape
     for y in range(height):
         for x in range(width):

@@ -1,0 +1,197 @@
+"""People in a state, turned into the arrays that are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.head.skinning import joint_transforms, neutral_joints, pose_vertices
+from flowface_ros.head.state import HeadState
+from flowface_ros.synth import geometry
+from flowface_ros.synth.geometry import HeadTables, head_tables, triangle_frames
+from flowface_ros.synth.lashes import lash_frames
+from flowface_ros.synth.person import Person, StrandLook
+from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
+from flowface_ros.synth.shading import MATERIAL_DTYPE, Surface
+from flowface_ros.synth.wear import Wearable
+
+_Array = NDArray[np.float64]
+
+_NECK_JOINT = 1
+_MOUTH_DEPTH_M = 0.011
+"""Light in the open mouth falls to 1/e this far behind the lips."""
+
+_TEETH = np.array([0.60, 0.53, 0.42])
+_TONGUE = np.array([0.36, 0.11, 0.10])
+_CAVITY = np.array([0.20, 0.045, 0.045])
+
+
+@dataclass
+class Piece:
+    """A part of a drawn person or thing, in the rig frame.
+
+    position, normal: (n, 3) float64. uv: (n, 2) float32. occlusion: (n,) float32. triangles:
+    (f, 3) int32. material: (f,) int32 row of `materials`. textures: of those rows, or None.
+    strands: (n strands, k) when it is hair, whose position holds one row per point; half_width:
+    (n, k) metres. transparency: as in `Wearable`.
+    """
+
+    position: _Array
+    normal: NDArray
+    uv: NDArray[np.float32]
+    occlusion: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    material: NDArray[np.int32]
+    materials: NDArray[np.void]
+    textures: list[NDArray[np.uint8] | None]
+    strands: tuple[int, int] | None = None
+    half_width: NDArray[np.float32] | None = None
+    transparency: float = 0.0
+
+
+@dataclass
+class PosedPerson:
+    """head: the head's own triangles, in the model's order. rest: hair and things worn.
+    center: (3,) of the skull, metres in the rig frame."""
+
+    head: Piece
+    rest: list[Piece]
+    center: _Array
+
+
+def material_row(
+    surface: Surface, tint: NDArray, roughness: float, specular: float, bump_m: float = 0.0
+) -> NDArray[np.void]:
+    """One row of MATERIAL_DTYPE, without texture or shadow map."""
+    row = np.zeros(1, MATERIAL_DTYPE)
+    row["surface"], row["texture"], row["shadow_map"] = int(surface), -1, -1
+    row["tint"], row["roughness"], row["specular"] = tint, roughness, specular
+    row["bump_m"] = bump_m
+    return row
+
+
+def pose_person(person: Person, state: HeadState, sample_m: float, up_px: _Array) -> PosedPerson:
+    """A person in a state.
+
+    sample_m: metres between image samples at the head, which decides the texture's fineness.
+    up_px: (2,) image direction of the head's up.
+    """
+    model, tables = person.model, head_tables(person.model)
+    vertices = pose_vertices(model, state)
+    moved = joint_transforms(model, state, neutral_joints(model, state))
+    center = moved.linear[_NECK_JOINT] @ person.skull_center + moved.shift[_NECK_JOINT]
+    head = _head_piece(person, tables, vertices, moved.linear, sample_m, up_px)
+    rest = [_hair_piece(look, tables, vertices, moved, center) for look in person.hair]
+    rest += [_worn_piece(item, moved.linear, moved.shift) for item in person.wearables]
+    return PosedPerson(head, rest, center)
+
+
+def _head_piece(
+    person: Person, tables: HeadTables, vertices: _Array, linear: _Array, sample_m: float,
+    up_px: _Array,
+) -> Piece:  # fmt: skip
+    normals = tables.normals_of(vertices)
+    skin = person.skin[_texture_level(person, tables, sample_m)]
+    rows = np.concatenate(
+        [
+            material_row(Surface.SKIN, np.ones(3), person.skin_roughness, 0.028, 0.0011),
+            material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
+            material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
+            material_row(Surface.GLOSSY, _TEETH, 0.22, 0.045),
+            material_row(Surface.GLOSSY, _TONGUE, 0.35, 0.035),
+            material_row(Surface.GLOSSY, _CAVITY, 0.35, 0.03),
+        ]
+    )
+    rows["axis"][1:3] = linear[3:5, :, 2]
+    rows["up_px"][1:3] = up_px
+    occlusion = tables.occlusion.copy()
+    occlusion[tables.inner] = _mouth_light(tables, vertices, linear[_NECK_JOINT])
+    if person.scalp_shade < 1:
+        occlusion *= (1 - (1 - person.scalp_shade) * tables.scalp).astype(np.float32)
+    return Piece(
+        vertices[tables.split],
+        normals[tables.split],
+        tables.uv,
+        occlusion[tables.split],
+        tables.corners,
+        tables.material,
+        rows,
+        [skin, person.eye, person.eye, None, None, None],
+    )
+
+
+def _texture_level(person: Person, tables: HeadTables, sample_m: float) -> int:
+    texel_m = tables.atlas_m / len(person.skin[0])
+    level = int(np.floor(np.log2(max(sample_m / texel_m, 1.0)) + 0.3))
+    return min(level, len(person.skin) - 1)
+
+
+def _mouth_light(tables: HeadTables, vertices: _Array, skull: _Array) -> NDArray[np.float32]:
+    """Share of light that reaches the teeth, the tongue and the cavity through the open mouth."""
+    lips = tables.mouth_points.interpolate(tables.triangles, vertices)
+    forward = skull[:, 2]
+    behind = (lips.mean(axis=0) - vertices[tables.inner]) @ forward
+    gap = np.linalg.norm(lips[0] - lips[1])
+    reach = _MOUTH_DEPTH_M * (0.6 + gap / 0.02)
+    light = np.exp(-np.maximum(behind + 0.004, 0) / reach) * (0.55 + min(gap / 0.03, 0.45))
+    return np.clip(light, 0.02, 1).astype(np.float32)
+
+
+def _hair_piece(
+    look: StrandLook, tables: HeadTables, vertices: _Array, moved: object, center: _Array
+) -> Piece:
+    strands = look.strands
+    count, size = strands.points.shape[:2]
+    if strands.anchor is None:
+        linear, shift = moved.linear[_NECK_JOINT], moved.shift[_NECK_JOINT]  # type: ignore[attr-defined]
+        points = strands.points @ linear.T.astype(np.float32) + shift.astype(np.float32)
+    elif look.on_lids:
+        roots, axes = lash_frames(tables, vertices, strands.anchor)
+        points = np.einsum("nij,nkj->nki", axes, strands.points) + roots[:, None]
+    else:
+        origin, axes = triangle_frames(vertices, tables.triangles[strands.anchor])
+        points = np.einsum("nij,nkj->nki", axes, strands.points) + origin[:, None]
+    row = material_row(Surface.HAIR, look.color, look.roughness, look.specular)
+    row["grey"], row["center"] = look.grey, center
+    along = np.broadcast_to(np.linspace(0, 1, size, dtype=np.float32), (count, size))
+    tone = np.broadcast_to(strands.tone[:, None], (count, size))
+    triangles = ribbon_triangles(count, size)
+    return Piece(
+        points.reshape(-1, 3),
+        strand_tangents(points).reshape(-1, 3),
+        np.stack([tone, along], axis=-1).reshape(-1, 2),
+        strands.occlusion.reshape(-1),
+        triangles,
+        np.zeros(len(triangles), np.int32),
+        row,
+        [None],
+        (count, size),
+        strands.half_width,
+    )
+
+
+def _worn_piece(item: Wearable, linear: _Array, shift: _Array) -> Piece:
+    mesh = item.mesh.moved(linear[item.joint], shift[item.joint])
+    piece = mesh_piece(item, mesh.vertices, mesh.normals)
+    return piece
+
+
+def mesh_piece(item: Wearable, vertices: _Array, normals: _Array) -> Piece:
+    """A thing at vertices (n, 3) of the rig frame."""
+    row = material_row(item.surface, item.tint, item.roughness, item.specular, item.bump_m)
+    return Piece(
+        vertices,
+        normals,
+        item.mesh.uv.astype(np.float32),
+        item.occlusion,
+        item.mesh.triangles,
+        np.zeros(len(item.mesh.triangles), np.int32),
+        row,
+        [item.packed],
+        transparency=item.transparency,
+    )
+
+
+__all__ = ["Piece", "PosedPerson", "geometry", "material_row", "mesh_piece", "pose_person"]

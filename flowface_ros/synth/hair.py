@@ -1,0 +1,282 @@
+"""Hair as strands: on the scalp, in several styles, and long beards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from flowface_ros.synth.skull import Skull
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Strands:
+    """n strands of k points each, drawn as ribbons that face the camera.
+
+    points: (n, k, 3) metres on the neutral head of its person. half_width: (n, k) metres.
+    tone: (n,) in [0, 1], lightness of a strand among the others.
+    occlusion: (n, k), share of ambient light that arrives.
+    anchor: (n,) int32 triangles that the strands move with, or None: they move with the skull.
+    """
+
+    points: NDArray[np.float32]
+    half_width: NDArray[np.float32]
+    tone: NDArray[np.float32]
+    occlusion: NDArray[np.float32]
+    anchor: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True)
+class HairStyle:
+    """How scalp hair is worn.
+
+    name: one of STYLES. length_m, volume_m: of the strands and of the layer that they form.
+    fringe_m: length of the hair over the forehead when it is combed forward, else 0.
+    part_m: x of the parting. comb: "crown", "side", "back" or "tied".
+    curl_m, curl_pitch_m: radius and length of a curl. gravity: how soon strands hang.
+    recession: 0 (full hair) to 1 (bald on top).
+    """
+
+    name: str
+    length_m: float
+    volume_m: float
+    fringe_m: float
+    part_m: float
+    comb: str
+    curl_m: float
+    curl_pitch_m: float
+    gravity: float
+    recession: float
+
+
+STYLES = ("bald", "buzz", "short", "medium", "long", "curly", "afro", "tied")
+
+
+def sample_hair_style(rng: np.random.Generator) -> HairStyle:
+    """A style; short, medium and long hair are the most frequent."""
+    name = str(rng.choice(STYLES, p=[0.08, 0.09, 0.27, 0.13, 0.19, 0.09, 0.05, 0.10]))
+    length, volume, gravity, curl = {
+        "bald": (0.0, 0.0, 0.0, 0.0),
+        "buzz": (0.006, 0.005, 0.0, 0.0),
+        "short": (rng.uniform(0.02, 0.06), rng.uniform(0.008, 0.028), 0.05, 0.0),
+        "medium": (rng.uniform(0.09, 0.17), rng.uniform(0.012, 0.03), 0.5, 0.002),
+        "long": (rng.uniform(0.22, 0.42), rng.uniform(0.010, 0.025), 0.8, 0.002),
+        "curly": (rng.uniform(0.08, 0.25), rng.uniform(0.02, 0.04), 0.45, 0.007),
+        "afro": (rng.uniform(0.03, 0.09), rng.uniform(0.02, 0.07), 0.0, 0.004),
+        "tied": (rng.uniform(0.14, 0.2), rng.uniform(0.004, 0.010), 0.1, 0.0),
+    }[name]
+    comb = "tied" if name == "tied" else str(rng.choice(["crown", "side", "back"]))
+    may_fringe = name in ("short", "medium", "long", "curly")
+    fringe = rng.uniform(0.02, 0.06) if may_fringe and rng.random() < 0.4 else 0.0
+    wavy = rng.random() if name in ("medium", "long") else 1.0
+    bald = name in ("short", "buzz") and rng.random() < 0.3
+    return HairStyle(
+        name,
+        length,
+        volume,
+        fringe,
+        rng.choice([-1, 1]) * rng.uniform(0, 0.045),
+        comb,
+        curl * wavy * rng.uniform(0.6, 1.4),
+        rng.uniform(0.02, 0.06),
+        gravity * rng.uniform(0.7, 1.3),
+        rng.uniform(0.2, 1.0) if bald else 0.0,
+    )
+
+
+@dataclass(frozen=True)
+class ScalpRoots:
+    """Where strands start: points (n, 3), normals (n, 3) and triangle (n,) of the neutral head,
+    and how dense hair is there, (n,) in [0, 1]."""
+
+    points: _Array
+    normals: _Array
+    triangle: NDArray[np.int32]
+    density: _Array
+
+
+def sample_roots(
+    vertices: _Array,
+    normals: _Array,
+    triangles: NDArray[np.int32],
+    density: _Array,
+    count: int,
+    rng: np.random.Generator,
+) -> ScalpRoots:
+    """`count` points spread by area times density (V,) over a mesh (V, 3), (F, 3)."""
+    corners = vertices[triangles]
+    area = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+    weight = area * density[triangles].mean(axis=1)
+    if weight.sum() <= 0:
+        count, weight = 0, np.ones(len(triangles))
+    triangle = rng.choice(len(triangles), count, p=weight / weight.sum()).astype(np.int32)
+    barycentric = rng.dirichlet(np.ones(3), count)
+    mix = lambda values: (values[triangles[triangle]] * barycentric[..., None]).sum(axis=1)  # noqa: E731
+    normal = mix(normals)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    return ScalpRoots(mix(vertices), normal, triangle, mix(density[:, None])[:, 0])
+
+
+def _unit(vectors: _Array) -> _Array:
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)
+
+
+def _coherent(points: _Array, rng: np.random.Generator, wavelength_m: float) -> _Array:
+    """Smooth noise (n, 3) of points (n, 3), so that neighbouring strands lean alike."""
+    waves = rng.standard_normal((3, 8)) * (2 * np.pi / wavelength_m) / np.sqrt(3)
+    return np.sin(points @ waves + rng.uniform(0, 2 * np.pi, 8)) @ rng.standard_normal((8, 3)) / 2
+
+
+def _combed(points: _Array, out: _Array, style: HairStyle, skull: Skull, fringe: _Array) -> _Array:
+    """Unit direction (n, 3) in which hair is combed at points (n, 3) with outward directions."""
+    local = points - skull.center
+    crown = np.array([0.01, 0.095, -0.045])
+    if style.comb == "tied":
+        target = skull.center + np.array([0.0, 0.01, -0.125])
+        flow = target - points
+    elif style.comb == "back":
+        flow = np.tile([0.0, 0.25, -1.0], (len(points), 1))
+    elif style.comb == "side":
+        side = np.tanh((local[:, 0] - style.part_m) / 0.012)
+        flow = np.stack([side, np.full(len(points), -0.35), np.full(len(points), -0.30)], axis=1)
+    else:
+        flow = local - crown
+        flow[:, 2] -= 0.04 * (local[:, 2] > 0.03) * (style.fringe_m == 0)
+    forward = np.stack([0.35 * np.sign(style.part_m) * np.ones(len(points)), -0.6 + 0 * local[:, 0], np.ones(len(points))], axis=1)  # fmt: skip  # noqa: E501
+    flow = _unit(flow) * (1 - fringe[:, None]) + _unit(forward) * fringe[:, None]
+    return _unit(flow - (flow * out).sum(axis=1, keepdims=True) * out)
+
+
+def grow_hair(
+    roots: ScalpRoots, style: HairStyle, skull: Skull, rng: np.random.Generator, segments: int
+) -> Strands:
+    """Strands of `segments` + 1 points from the roots, which keep clear of the head."""
+    count = len(roots.points)
+    front = roots.points[:, 2] - skull.center[2]
+    fringe = (front > 0.045) * (style.fringe_m > 0) * (np.abs(roots.points[:, 0]) < 0.055)
+    length = style.length_m * np.exp(rng.normal(0, 0.13, count)) * (0.55 + 0.45 * roots.density)
+    length = np.where(fringe > 0, style.fringe_m * rng.uniform(0.7, 1.15, count), length)
+    if style.name == "tied":
+        away = np.linalg.norm(roots.points - skull.center - [0, 0.01, -0.125], axis=1)
+        length = 1.05 * away
+    layer = rng.beta(1.5, 1.0, count)
+    lean = _coherent(roots.points, rng, 0.07) * 0.35 + rng.normal(0, 0.16, (count, 3))
+    lean *= 0.25 if style.name == "tied" else 1.0
+    lift = {"afro": 3.0, "buzz": 1.4, "short": 0.9, "curly": 1.0}.get(style.name, 0.35)
+    points = np.empty((count, segments + 1, 3))
+    points[:, 0] = roots.points
+    position = roots.points.copy()
+    direction = roots.normals
+    step = (length / segments)[:, None]
+    for i in range(1, segments + 1):
+        s = i / segments
+        out = _unit(position - skull.center)
+        combed = _combed(position, out, style, skull, fringe.astype(float)) + lean
+        clear = np.linalg.norm(position - skull.center, axis=1) - skull.radius_along(out)
+        hang = np.clip(clear / 0.02 + s - 0.5, 0, 1.5)[:, None] * style.gravity
+        hang = np.where(fringe[:, None] > 0, 0.15 * s, hang)
+        wish = combed + lift * (1 - s) ** 2 * roots.normals * 1.2 - hang * np.array([0.0, 1.6, 0.0])
+        if style.name == "afro":
+            wish = roots.normals + 0.5 * lean
+        direction = _unit(0.45 * direction + 0.55 * _unit(wish))
+        position = position + direction * step
+        room = style.volume_m * layer * np.minimum(1.0, 3 * s)
+        position = skull.pushed_out(position, 0.0015 + room * (0.35 if style.name == "afro" else 1))
+        points[:, i] = position
+    points = _curled(_clumped(points, rng, style), style, length, rng)
+    return _dressed(points, layer, style, rng)
+
+
+def _clumped(points: _Array, rng: np.random.Generator, style: HairStyle) -> _Array:
+    """Strands drawn towards a guide strand near them, more so at the tip: locks of hair."""
+    count, size = points.shape[:2]
+    if count < 20 or style.name in ("buzz", "afro"):
+        return points
+    guides = rng.choice(count, max(8, count // 14), replace=False)
+    nearest = guides[cKDTree(points[guides, 0]).query(points[:, 0])[1]]
+    pull = np.linspace(0, 1, size) ** 1.3 * rng.uniform(0.25, 0.75)
+    return points + (points[nearest] - points) * pull[None, :, None]
+
+
+def _curled(points: _Array, style: HairStyle, length: _Array, rng: np.random.Generator) -> _Array:
+    count, size = points.shape[:2]
+    if style.curl_m <= 0:
+        return points
+    s = np.linspace(0, 1, size)
+    phase = _coherent(points[:, 0], rng, 0.035)[:, :1] * 2 + rng.normal(0, 0.5, (count, 1))
+    turn = 2 * np.pi * s * (length / style.curl_pitch_m)[:, None] + phase
+    a, b = _unit(rng.standard_normal((2, count, 3)))
+    wave = np.cos(turn)[..., None] * a[:, None] + np.sin(turn)[..., None] * b[:, None]
+    return points + style.curl_m * np.minimum(1, 3 * s)[None, :, None] * wave
+
+
+def _dressed(points: _Array, layer: _Array, style: HairStyle, rng: np.random.Generator) -> Strands:
+    count, size = points.shape[:2]
+    s = np.linspace(0, 1, size)
+    width = 0.00085 if style.name in ("long", "medium", "tied", "curly") else 0.00065
+    half_width = width * rng.uniform(0.6, 1.4, (count, 1)) * (1 - 0.75 * s**2)
+    occlusion = (0.28 + 0.72 * layer[:, None]) * (0.6 + 0.4 * np.minimum(1, 2.5 * s))
+    tone = np.clip(0.5 + 0.5 * (rng.normal(0, 0.33, count)), 0, 1)
+    return Strands(
+        points.astype(np.float32),
+        half_width.astype(np.float32),
+        tone.astype(np.float32),
+        occlusion.astype(np.float32),
+    )
+
+
+def grow_beard(
+    roots: ScalpRoots, length_m: float, rng: np.random.Generator, segments: int = 4
+) -> Strands:
+    """A beard of this length; its strands move with the skin that they grow on."""
+    count = len(roots.points)
+    length = length_m * (0.4 + 0.6 * roots.density) * np.exp(rng.normal(0, 0.25, count))
+    lean = _coherent(roots.points, rng, 0.03) * 0.4 + rng.normal(0, 0.3, (count, 3))
+    points = np.empty((count, segments + 1, 3))
+    points[:, 0] = position = roots.points
+    for i in range(1, segments + 1):
+        s = i / segments
+        wish = (1.1 - s) * roots.normals + np.array([0, -0.9 - s, 0.25]) + lean
+        inward = np.minimum((wish * roots.normals).sum(axis=1, keepdims=True), 0)
+        direction = _unit(wish - inward * roots.normals + 0.15 * roots.normals)
+        position = position + direction * (length / segments)[:, None]
+        points[:, i] = position
+    s = np.linspace(0, 1, segments + 1)
+    occlusion = np.tile(0.45 + 0.55 * s, (count, 1))
+    half_width = 0.00035 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * s**2)
+    tone = np.clip(rng.normal(0.5, 0.2, count), 0, 1)
+    return Strands(
+        points.astype(np.float32),
+        half_width.astype(np.float32),
+        tone.astype(np.float32),
+        occlusion.astype(np.float32),
+        roots.triangle,
+    )
+
+
+_PIGMENT = np.array([0.30, 0.205, 0.125])
+"""Linear colour of hair with hardly any pigment (light blond)."""
+
+
+def hair_color(rng: np.random.Generator, melanin: float, age: float) -> tuple[_Array, float]:
+    """Linear RGB (3,) of pigmented hair, and the share of grey hairs in [0, 1].
+
+    melanin: of the skin, 0 to 1; dark skin comes with dark hair. age: 0 (young) to 1 (old).
+    """
+    eumelanin = 4.0 if rng.random() < melanin + 0.25 else rng.uniform(0.1, 3.6)
+    eumelanin = eumelanin * rng.uniform(0.75, 1.05)
+    pheomelanin = rng.exponential(0.5) if melanin < 0.5 else rng.exponential(0.15)
+    absorption = (
+        np.array([0.72, 0.90, 1.12]) * eumelanin + np.array([0.05, 0.42, 0.80]) * pheomelanin
+    )
+    color = _PIGMENT * np.exp(-absorption) + 0.004
+    if rng.random() < 0.03:  # dyed
+        color = np.clip(rng.uniform(0.01, 0.4) * np.exp(rng.normal(0, 0.7, 3)), 0.004, 0.6)
+    grey = float(np.clip(rng.normal(1.5 * age - 0.75, 0.25), 0, 0.95))
+    return color, grey

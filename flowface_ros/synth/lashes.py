@@ -1,0 +1,100 @@
+"""Eyelashes, rooted on the lid margins and turning with the lids."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.synth.geometry import HeadTables
+from flowface_ros.synth.hair import Strands
+
+_Array = NDArray[np.float64]
+
+_SEGMENTS = 3
+
+
+def make_lashes(tables: HeadTables, make_up: float, rng: np.random.Generator) -> Strands:
+    """Upper and lower lashes of both eyes.
+
+    Points are in a frame at each root: out of the eyeball, along the lid towards the temple, and
+    away from the lid opening. anchor: index of the root in `lash_frames`.
+    """
+    points, anchors, widths = [], [], []
+    start = 0
+    for upper, lower in tables.lids:
+        for margin, up in ((upper, True), (lower, False)):
+            count = max(len(margin) - 1, 0)
+            number = int((60 if up else 34) * (1 + 0.5 * make_up)) if count else 0
+            length = rng.uniform(0.006, 0.009) * (1 + 0.25 * make_up) * (1.0 if up else 0.55)
+            place = rng.uniform(0.06, 1.0, number) * count
+            index = np.minimum(place.astype(int), max(count - 1, 0))
+            s = np.linspace(0, 1, _SEGMENTS + 1)
+            own = length * np.exp(rng.normal(0, 0.15, number)) * (0.6 + 0.4 * place / max(count, 1))
+            out = s * 0.75
+            away = (0.15 * s + 0.65 * s**2) if up else (0.35 * s + 0.25 * s**2)
+            fan = (place / max(count, 1) - 0.45)[:, None] * 0.9 * s + rng.normal(
+                0, 0.08, (number, 1)
+            ) * s
+            points.append(
+                np.stack(
+                    [
+                        np.broadcast_to(out, (number, len(s))) * own[:, None],
+                        fan * own[:, None] + (place - index)[:, None] * 0,
+                        np.broadcast_to(away, (number, len(s))) * own[:, None],
+                    ],
+                    axis=-1,
+                )
+            )
+            anchors.append(np.stack([start + index, place - index], axis=1))
+            thick = (0.00009 if up else 0.00006) * (1 + 0.6 * make_up)
+            widths.append(np.broadcast_to(thick * (1 - 0.7 * s), (number, len(s))))
+            start += len(margin)
+    anchor = np.concatenate(anchors)
+    number = len(anchor)
+    # The root's place between two margin vertices rides in the integer part and the fraction.
+    fixed = np.rint(anchor[:, 0] * LASH_STEPS + anchor[:, 1] * (LASH_STEPS - 1)).astype(np.int32)
+    return Strands(
+        np.concatenate(points).astype(np.float32),
+        np.concatenate(widths).astype(np.float32),
+        rng.normal(0.4, 0.1, number).clip(0, 1).astype(np.float32),
+        np.ones((number, _SEGMENTS + 1), np.float32),
+        fixed,
+    )
+
+
+LASH_STEPS = 64
+"""Places between two margin vertices that a lash may be rooted at."""
+
+
+def lash_frames(
+    tables: HeadTables, vertices: _Array, anchor: NDArray[np.int32]
+) -> tuple[_Array, _Array]:
+    """Roots (n, 3) and axes (n, 3, 3: columns out, along, away) of lashes on posed vertices."""
+    roots, outs, alongs, aways = [], [], [], []
+    for (upper, lower), eye in zip(tables.lids, (0, 1), strict=True):
+        ball = _posed_eye_center(tables, vertices, eye)
+        for margin, sign in ((upper, 1.0), (lower, -1.0)):
+            if not len(margin):
+                continue
+            ring = vertices[margin]
+            out = ring - ball
+            out /= np.linalg.norm(out, axis=1, keepdims=True)
+            along = np.gradient(ring, axis=0) if len(ring) > 1 else np.zeros_like(ring)
+            along -= (along * out).sum(axis=1, keepdims=True) * out
+            along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+            mirrored = 1.0 if eye == 0 else -1.0
+            aways.append(np.cross(out, along) * sign * mirrored)
+            roots.append(ring)
+            outs.append(out)
+            alongs.append(along)
+    root, out, along, away = (np.concatenate(v) for v in (roots, outs, alongs, aways))
+    index, place = anchor // LASH_STEPS, (anchor % LASH_STEPS) / (LASH_STEPS - 1)
+    following = np.minimum(index + 1, len(root) - 1)
+    w = place[:, None]
+    axes = np.stack([v[index] * (1 - w) + v[following] * w for v in (out, along, away)], axis=-1)
+    return root[index] * (1 - w) + root[following] * w, axes
+
+
+def _posed_eye_center(tables: HeadTables, vertices: _Array, eye: int) -> _Array:
+    rows = np.unique(tables.triangles[tables.material == 1 + eye])
+    return vertices[rows].mean(axis=0)

@@ -1,0 +1,297 @@
+"""Pictures of people, with exact ground truth of what is seen at every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros import rigid
+from flowface_ros.camera.camera import Camera
+from flowface_ros.head.state import HeadState
+from flowface_ros.synth.assembly import Piece, PosedPerson, mesh_piece, pose_person
+from flowface_ros.synth.geometry import parallel_view
+from flowface_ros.synth.light import Light
+from flowface_ros.synth.occluders import Occluder
+from flowface_ros.synth.person import Person
+from flowface_ros.synth.raster import (
+    DEFAULT_NEAR_M,
+    Fragments,
+    fill_triangles,
+    interpolate_visible,
+    rasterize,
+)
+from flowface_ros.synth.ribbons import widen
+from flowface_ros.synth.shading import SAMPLES, TEXTURE_CHANNELS, blend_glass, shade_fragments
+from flowface_ros.synth.textures import srgb_from_linear
+
+_Array = NDArray[np.float64]
+
+_SHADOW_MAP_SIZE = 256
+_SHADOW_RADIUS_M = 0.19
+_SHADOW_BIAS_M = 0.0035
+_LID_REACH_M = 0.0014
+
+
+@dataclass(frozen=True)
+class RenderedImage:
+    """A picture and what is seen in it.
+
+    color: (H, W, 3) float32 linear light. face: (H, W) int32, which head's own surface is seen at
+    the pixel's centre, -1 where it is hidden by hair, clothes or things, or missed.
+    fragments: triangle of that head's model and barycentric coordinates there (-1, 0 where face
+    is -1); depth of whatever opaque thing is seen, infinity for the background.
+    """
+
+    color: NDArray[np.float32]
+    face: NDArray[np.int32]
+    fragments: Fragments
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 sRGB."""
+        return srgb_from_linear(self.color)
+
+
+def render_scene(
+    heads: Sequence[tuple[Person, HeadState]],
+    camera: Camera,
+    light: Light,
+    background: NDArray[np.float32] | None = None,
+    occluders: Sequence[Occluder] = (),
+) -> RenderedImage:
+    """People before a camera; heads and occluders hide one another.
+
+    heads: people and their states in the rig frame. background: (H, W, 3) linear light; black
+    when None. The lens acts on vertices: triangles stay straight between them. Lenses of glasses
+    do not hide what is behind them in the ground truth.
+    """
+    image = _canvas(camera, background)
+    posed = [_posed(person, state, camera) for person, state in heads]
+    drawn = _Drawn(posed, occluders, camera, light)
+    _shade(drawn, camera, light, image)
+    truth, face = drawn.truth(camera)
+    _glass(drawn, camera, light, truth.depth, image)
+    return RenderedImage(image, face, truth)
+
+
+def _canvas(camera: Camera, background: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    shape = (camera.height, camera.width, 3)
+    if background is None:
+        return np.zeros(shape, np.float32)
+    if background.shape != shape:
+        raise ValueError(f"background is {background.shape}, must be {shape} as the camera's image")
+    return np.array(background, np.float32)
+
+
+def _posed(person: Person, state: HeadState, camera: Camera) -> PosedPerson:
+    rig_from_head = state.rig_from_head
+    ends = rigid.apply(rig_from_head, np.array([[0, 0, 0], [0, 0.05, 0.0]]))
+    pixels, valid = camera.project(rigid.apply(camera.camera_from_rig, ends))
+    depth = max(rigid.apply(camera.camera_from_rig, ends[0])[2], DEFAULT_NEAR_M)
+    up = pixels[1] - pixels[0] if valid.all() else np.array([0.0, -1.0])
+    up = up / (np.linalg.norm(up) + 1e-9)
+    sample_m = depth / (camera.intrinsics[0, 0] * SAMPLES)
+    return pose_person(person, state, sample_m, up)
+
+
+class _Drawn:
+    """All opaque pieces of a picture, concatenated: heads first, whose back faces are culled."""
+
+    def __init__(
+        self,
+        posed: Sequence[PosedPerson],
+        occluders: Sequence[Occluder],
+        camera: Camera,
+        light: Light,
+    ) -> None:
+        things = [piece for occluder in occluders for piece in occluder_pieces(occluder)]
+        owned = [(p.head, i) for i, p in enumerate(posed)]
+        owned += [(piece, i) for i, p in enumerate(posed) for piece in p.rest]
+        owned += [(piece, -1) for piece in things]
+        self.glass = [piece for piece, _ in owned if piece.transparency > 0]
+        opaque = [(piece, i) for piece, i in owned if piece.transparency == 0]
+        self.pieces = [piece for piece, _ in opaque]
+        self.heads = len(posed)
+        self.head_triangles = sum(len(p.head.triangles) for p in posed)
+        self._number(opaque)
+        self.pixels = _joined([_projected(p, camera) for p in self.pieces], (3,), np.float32)
+        self.shadow_maps, self.shadow_frames = self._shadows(posed, light)
+
+    def _number(self, opaque: list[tuple[Piece, int]]) -> None:
+        """Concatenate with running vertex, material and texture numbers."""
+        position, normal, uv, occlusion = [], [], [], []
+        triangles, material, materials, textures = [], [], [], []
+        vertex, row, byte = 0, 0, 0
+        placed: dict[int, int] = {}
+        for piece, owner in opaque:
+            repeat = 2 if piece.strands else 1
+            position.append(np.repeat(piece.position, repeat, axis=0))
+            normal.append(np.repeat(piece.normal, repeat, axis=0))
+            uv.append(np.repeat(piece.uv, repeat, axis=0))
+            occlusion.append(np.repeat(piece.occlusion, repeat))
+            triangles.append(piece.triangles + np.int32(vertex))
+            material.append(piece.material + np.int32(row))
+            rows = piece.materials.copy()
+            rows["shadow_map"] = owner
+            for k, texture in enumerate(piece.textures):
+                if texture is None:
+                    continue
+                if id(texture) not in placed:
+                    placed[id(texture)] = byte
+                    textures.append(texture.reshape(-1))
+                    byte += texture.size
+                rows["texture"][k], rows["texture_size"][k] = placed[id(texture)], len(texture)
+            materials.append(rows)
+            vertex += repeat * len(piece.position)
+            row += len(rows)
+        self.position = _joined(position, (3,), np.float32)
+        self.normal = _joined(normal, (3,), np.float32)
+        self.uv = _joined(uv, (2,), np.float32)
+        self.occlusion = _joined(occlusion, (), np.float32)
+        self.triangles = _joined(triangles, (3,), np.int32)
+        self.material = _joined(material, (), np.int32)
+        self.materials = np.concatenate(materials) if materials else material_table_of_nothing()
+        self.textures = (
+            np.concatenate(textures) if textures else np.zeros(TEXTURE_CHANNELS, np.uint8)
+        )
+
+    def _shadows(
+        self, posed: Sequence[PosedPerson], light: Light
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """For each head, what the key light sees around it, and the rows that look it up."""
+        size = _SHADOW_MAP_SIZE
+        maps = np.zeros((max(1, len(posed)), size, size), np.float32)
+        frames = np.zeros((max(1, len(posed)), 4, 4), np.float32)
+        unused = np.full((size, size), -1, np.int32)
+        for i, person in enumerate(posed):
+            rows = parallel_view(
+                light.directions[0].astype(float), size, person.center, _SHADOW_RADIUS_M
+            )
+            frames[i, :3], frames[i, 3, 0] = rows, _SHADOW_BIAS_M
+            seen = [_parallel(piece, rows) for piece in self.pieces]
+            fill_triangles(
+                _joined(seen, (3,), np.float32), self.triangles, False, 0.01, 0, unused, maps[i]
+            )
+        return maps, frames
+
+    def fill(
+        self, pixels: NDArray[np.float32], width: int, height: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Seen triangle and inverse depth (height, width)."""
+        triangle = np.full((height, width), -1, np.int32)
+        inverse = np.zeros((height, width), np.float32)
+        split = self.head_triangles
+        for part, cull in ((slice(0, split), True), (slice(split, None), False)):
+            fill_triangles(
+                pixels, self.triangles[part], cull, DEFAULT_NEAR_M, part.start, triangle, inverse
+            )
+        return triangle, inverse
+
+    def truth(self, camera: Camera) -> tuple[Fragments, NDArray[np.int32]]:
+        """Fragments at the image's resolution, and the head seen, as in `RenderedImage`."""
+        shape = (camera.height, camera.width)
+        triangle, _ = self.fill(self.pixels, camera.width, camera.height)
+        barycentric, depth = np.zeros((*shape, 3), np.float32), np.full(shape, np.inf, np.float32)
+        interpolate_visible(self.pixels, self.triangles, triangle, barycentric, depth)
+        face = np.full(shape, -1, np.int32)
+        start = 0
+        for i in range(self.heads):
+            count = len(self.pieces[i].triangles)
+            own = (triangle >= start) & (triangle < start + count)
+            face[own] = i
+            triangle[own] -= start
+            start += count
+        triangle[face < 0], barycentric[face < 0] = -1, 0
+        return Fragments(triangle, barycentric, depth), face
+
+
+def _joined(arrays: list[NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:
+    if not arrays:
+        return np.zeros((0, *shape), dtype)
+    return np.ascontiguousarray(np.concatenate(arrays), dtype)
+
+
+def material_table_of_nothing() -> NDArray[np.void]:
+    """A table with one row, for pictures without people."""
+    from flowface_ros.synth.shading import MATERIAL_DTYPE
+
+    return np.zeros(1, MATERIAL_DTYPE)
+
+
+def _projected(piece: Piece, camera: Camera) -> NDArray[np.float32]:
+    """x px, y px, depth (n, 3) of a piece's vertices; two per point of a strand."""
+    points = rigid.apply(camera.camera_from_rig, piece.position)
+    pixels = np.empty((len(points), 3), np.float32)
+    if camera.lens.coefficients.size and np.any(camera.lens.coefficients):
+        pixels[:, :2] = camera.project(points)[0]
+    else:
+        (fx, skew, cx), (_, fy, cy) = camera.intrinsics[:2]
+        x, y = (points[:, k] / points[:, 2] for k in (0, 1))
+        pixels[:, 0], pixels[:, 1] = fx * x + skew * y + cx, fy * y + cy
+    pixels[:, 2] = points[:, 2]
+    return _widened(piece, pixels, float(camera.intrinsics[0, 0]), False)
+
+
+def _parallel(piece: Piece, rows: _Array) -> NDArray[np.float32]:
+    seen = (piece.position @ rows[:, :3].T + rows[:, 3]).astype(np.float32)
+    return _widened(piece, seen, float(np.linalg.norm(rows[0, :3])), True)
+
+
+def _widened(
+    piece: Piece, pixels: NDArray[np.float32], scale: float, parallel: bool
+) -> NDArray[np.float32]:
+    if piece.strands is None or piece.half_width is None:
+        return pixels
+    count, size = piece.strands
+    out = np.empty((count, size, 2, 3), np.float32)
+    widen(pixels.reshape(count, size, 3), piece.half_width, np.float32(scale), parallel, out)
+    return out.reshape(-1, 3)
+
+
+def _light_arrays(light: Light) -> tuple[NDArray[np.float32], ...]:
+    fields = (light.ambient, light.directions, light.colors, light.angular_radius)
+    return tuple(np.ascontiguousarray(f, np.float32) for f in fields)
+
+
+def _shade(drawn: _Drawn, camera: Camera, light: Light, image: NDArray[np.float32]) -> None:
+    samples = drawn.pixels.copy()
+    samples[:, :2] = samples[:, :2] * SAMPLES + (SAMPLES - 1) / 2
+    triangle, inverse = drawn.fill(samples, camera.width * SAMPLES, camera.height * SAMPLES)
+    lid_step = np.float32(SAMPLES * camera.intrinsics[0, 0] * _LID_REACH_M)
+    eye = camera.rig_from_camera[:3, 3].astype(np.float32)
+    ambient, directions, colors, radius = _light_arrays(light)
+    shade_fragments(
+        triangle, inverse, samples, lid_step,
+        drawn.position, drawn.normal, drawn.uv, drawn.occlusion, drawn.triangles, drawn.material,
+        drawn.materials, drawn.textures,
+        eye, ambient, directions, colors, radius, drawn.shadow_maps, drawn.shadow_frames, image,
+    )  # fmt: skip
+
+
+def _glass(
+    drawn: _Drawn,
+    camera: Camera,
+    light: Light,
+    depth: NDArray[np.float32],
+    image: NDArray[np.float32],
+) -> None:
+    """Lay the lenses of glasses over the image."""
+    eye = camera.rig_from_camera[:3, 3].astype(np.float32)
+    for piece in drawn.glass:
+        pixels = _projected(piece, camera)
+        fragments = rasterize(pixels, piece.triangles, camera.width, camera.height)
+        row = piece.materials[0]
+        passed = (row["tint"] * piece.transparency).astype(np.float32)
+        blend_glass(
+            fragments.triangle, fragments.barycentric, fragments.depth, depth,
+            piece.position.astype(np.float32), piece.normal.astype(np.float32), piece.triangles,
+            passed, row["specular"], eye, *_light_arrays(light), image,
+        )  # fmt: skip
+
+
+def occluder_pieces(occluder: Occluder) -> list[Piece]:
+    """The parts of an occluder, ready to draw."""
+    return [mesh_piece(item, item.mesh.vertices, item.mesh.normals) for item in occluder.parts]
