@@ -1,0 +1,1 @@
+"""Fit: from observations of all views to one head and its covariance."""

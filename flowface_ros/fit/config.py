@@ -1,0 +1,93 @@
+"""What can be set about a fit. Defaults suit a network's dense observations of one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """Gaussian priors that hold where observations say nothing; bounds are the head model's."""
+
+    expression_sigma: float = 0.3
+    """Standard deviation of an expression coefficient around 0 (weights lie in [0, 1])."""
+    neck_sigma: float = 0.3
+    """Of the neck's rotation vector, radians; shoulders that are not seen make it ambiguous."""
+    jaw_sigma: float = 0.2
+    """Of the jaw's rotation vector, radians."""
+    eye_sigma: float = 0.3
+    """Of an eye's rotation vector, radians; skin shows gaze only through the lids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """How observation errors are distributed, beyond each point's own sigma."""
+
+    degrees_of_freedom: float = 5.0
+    """Of the Student-t loss; lower means heavier tails, infinity would be least squares."""
+    correlation_length: float = 0.0
+    """Distance (m, over the neutral head) at which the correlated part of the errors of two points
+    has fallen to exp(-1/2); 0 means independent errors. `measure_correlation` measures it."""
+    correlation_share: float = 1.0
+    """Share of the error variance that is correlated, in [0, 1]; the rest is independent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverConfig:
+    """When Levenberg-Marquardt stops."""
+
+    max_iterations: int = 30
+    """Of a fit from nothing; each one is one Jacobian and one linear solution."""
+    max_tracking_iterations: int = 6
+    """Of a fit that starts at a prior or a given state."""
+    tolerance: float = 1e-3
+    """Stop when a step is expected to lower the energy (-log posterior) by less than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptConfig:
+    """What a result must satisfy to be called good."""
+
+    min_points: int = 12
+    """Usable points over all views, fewer leave the pose to chance."""
+    min_inlier_share: float = 0.3
+    """Share of the information that must agree with the head; less is a wrong head."""
+    max_position_sigma: float = 0.2
+    """Standard deviation (m) of the head's position beyond which nothing is known."""
+    max_rotation_sigma: float = 0.5
+    """Standard deviation (rad) of the head's rotation beyond which nothing is known."""
+    max_residual_scale: float = 12.0
+    """Residuals over their sigmas (robust) beyond which no head explains the observations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """Everything about a fit that is not in the observations."""
+
+    priors: PriorConfig = field(default_factory=PriorConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    accept: AcceptConfig = field(default_factory=AcceptConfig)
+    shape_count: int | None = None
+    """Shape coefficients that are solved for; None for all of the head's."""
+    unknown_focal: str = ""
+    """Name of one camera whose focal length is solved for too; "" for none."""
+    focal_sigma: float = 0.2
+    """Prior standard deviation of the logarithm of that camera's focal length."""
+
+    def __post_init__(self) -> None:
+        noise = self.noise
+        for name, value in (
+            ("noise.degrees_of_freedom", noise.degrees_of_freedom),
+            ("solver.tolerance", self.solver.tolerance),
+            ("focal_sigma", self.focal_sigma),
+            *((f"priors.{k}", v) for k, v in vars(self.priors).items()),
+        ):
+            if not value > 0:
+                raise ValueError(f"{name} is {value}, must be > 0")
+        if noise.correlation_length < 0:
+            raise ValueError(
+                f"noise.correlation_length is {noise.correlation_length}, must be >= 0"
+            )
+        if not 0 <= noise.correlation_share <= 1:
+            raise ValueError(f"noise.correlation_share is {noise.correlation_share}, not in [0, 1]")

@@ -1,0 +1,47 @@
+"""What an uncertain shape that is held fixed adds to a fit's covariance (a consider analysis)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.fit import kernels
+from flowface_ros.fit.covariance import Posterior
+from flowface_ros.fit.priors import ShapeBelief
+from flowface_ros.fit.problem import NormalEquations, Problem
+from flowface_ros.head.state import HeadState, Unknowns
+
+Array = NDArray[np.float64]
+
+
+def with_fixed_shape(
+    problem: Problem,
+    state: HeadState,
+    equations: NormalEquations,
+    known: Posterior,
+    belief: ShapeBelief,
+    covariance: Array,
+) -> Array:
+    """The full covariance (18 + E + S squared) with the shape's belief and what follows from it.
+
+    A shape error d moves the solution by K d with K = -H^-1 t c A^T A_s.
+    """
+    n, shapes = problem.unknowns.size, problem.model.shape_count
+    if not shapes or not np.any(belief.covariance):
+        return covariance
+    views = problem.views
+    unknowns = Unknowns(pose=False, shape=np.arange(shapes))
+    points, jacobian = problem.evaluator.positions_and_jacobian(state, unknowns)
+    information, _ = views.vertex_information(points, problem.nu, equations.scale)
+    whitened = np.empty_like(jacobian)
+    kernels.whiten(information, jacobian, whitened)
+    cross = equations.whitened.reshape(-1, n).T @ whitened.reshape(-1, shapes)
+    cross *= problem.tempering * equations.curvature
+    gain = -np.linalg.solve(known.information[:n, :n], cross)
+    rows = problem.unknowns.vector_indices(problem.model)
+    total = covariance.copy()
+    total[np.ix_(rows, rows)] += gain @ belief.covariance @ gain.T
+    total[rows, -shapes:] = gain @ belief.covariance
+    total[-shapes:, rows] = total[rows, -shapes:].T
+    total[-shapes:, -shapes:] = belief.covariance
+    return total

@@ -1,0 +1,105 @@
+# mypy: disable-error-code="no-untyped-def"
+"""Compiled inner loops over observations: residuals, and what they say about each point.
+
+K observations are stacked over the cameras. Row k is of point `row[k]` in camera `view[k]`; its
+undistorted place on the z = 1 plane is `seen[k]` (2,), the information (inverse covariance) of
+that place is `weight[k]` (3,): xx, xy, yy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_FAST = {"reassoc", "contract", "nsz"}
+"""Sums may be reordered for SIMD; NaN and infinity keep their meaning."""
+
+NEAREST = 0.02
+"""Points closer than this to a camera's plane (m), or behind it, are not seen by it."""
+
+
+@njit(cache=True, fastmath=_FAST)
+def residuals(points, row, view, seen, weight, rotation, translation, zoom, squared):
+    """Fills squared (K,) with r^T W r, NaN where the point is behind; returns how many are."""
+    behind = 0
+    for k in range(len(row)):
+        c, n = view[k], row[k]
+        x, y, z = translation[c, 0], translation[c, 1], translation[c, 2]
+        for i in range(3):
+            x += rotation[c, 0, i] * points[n, i]
+            y += rotation[c, 1, i] * points[n, i]
+            z += rotation[c, 2, i] * points[n, i]
+        if z < NEAREST:
+            squared[k] = np.nan
+            behind += 1
+            continue
+        rx, ry = seen[k, 0] - zoom[c] * x / z, seen[k, 1] - zoom[c] * y / z
+        squared[k] = weight[k, 0] * rx * rx + 2 * weight[k, 1] * rx * ry + weight[k, 2] * ry * ry
+    return behind
+
+
+@njit(cache=True, fastmath=_FAST)
+def accumulate(
+    points, row, view, seen, weight, rotation, translation, zoom, nu, scale, information, vector
+):
+    """Adds sum w P^T W P to information (N, 6: xx, xy, xz, yy, yz, zz) and sum w P^T W r to vector
+    (N, 3), both over scale^2. w is the Student-t weight of r^T W r / scale^2."""
+    shrink = 1.0 / (scale * scale)
+    for k in range(len(row)):
+        c, n = view[k], row[k]
+        x, y, z = translation[c, 0], translation[c, 1], translation[c, 2]
+        for i in range(3):
+            x += rotation[c, 0, i] * points[n, i]
+            y += rotation[c, 1, i] * points[n, i]
+            z += rotation[c, 2, i] * points[n, i]
+        if z < NEAREST:
+            continue
+        u, v, a = zoom[c] * x / z, zoom[c] * y / z, zoom[c] / z
+        rx, ry = seen[k, 0] - u, seen[k, 1] - v
+        p0, p1, p2 = weight[k, 0] * shrink, weight[k, 1] * shrink, weight[k, 2] * shrink
+        w = (nu + 2.0) / (nu + p0 * rx * rx + 2 * p1 * rx * ry + p2 * ry * ry)
+        p0, p1, p2 = p0 * w, p1 * w, p2 * w
+        ux = (rotation[c, 0, 0] * zoom[c] - u * rotation[c, 2, 0]) / z
+        uy = (rotation[c, 0, 1] * zoom[c] - u * rotation[c, 2, 1]) / z
+        uz = (rotation[c, 0, 2] * zoom[c] - u * rotation[c, 2, 2]) / z
+        vx = a * rotation[c, 1, 0] - v / z * rotation[c, 2, 0]
+        vy = a * rotation[c, 1, 1] - v / z * rotation[c, 2, 1]
+        vz = a * rotation[c, 1, 2] - v / z * rotation[c, 2, 2]
+        ax, bx = p0 * ux + p1 * vx, p1 * ux + p2 * vx
+        ay, by = p0 * uy + p1 * vy, p1 * uy + p2 * vy
+        az, bz = p0 * uz + p1 * vz, p1 * uz + p2 * vz
+        information[n, 0] += ax * ux + bx * vx
+        information[n, 1] += ax * uy + bx * vy
+        information[n, 2] += ax * uz + bx * vz
+        information[n, 3] += ay * uy + by * vy
+        information[n, 4] += ay * uz + by * vz
+        information[n, 5] += az * uz + bz * vz
+        vector[n, 0] += ax * rx + bx * ry
+        vector[n, 1] += ay * rx + by * ry
+        vector[n, 2] += az * rx + bz * ry
+
+
+@njit(cache=True, fastmath=_FAST)
+def whiten(information, jacobian, out):
+    """out (N, 3, n) = L_v^T B_v with M_v = L_v L_v^T of information (N, 6), jacobian (N, 3, n).
+
+    One view gives M_v rank two, so pivots that are lost in rounding count as zero.
+    """
+    count = jacobian.shape[2]
+    for v in range(jacobian.shape[0]):
+        m0, m1, m2 = information[v, 0], information[v, 1], information[v, 2]
+        m3, m4, m5 = information[v, 3], information[v, 4], information[v, 5]
+        tiny = 1e-14 * (m0 + m3 + m5)
+        a = np.sqrt(m0) if m0 > tiny else 0.0
+        b = m1 / a if a > 0 else 0.0
+        c = m2 / a if a > 0 else 0.0
+        left = m3 - b * b
+        d = np.sqrt(left) if left > tiny else 0.0
+        e = (m4 - b * c) / d if d > 0 else 0.0
+        left = m5 - c * c - e * e
+        f = np.sqrt(left) if left > tiny else 0.0
+        for k in range(count):
+            x, y, z = jacobian[v, 0, k], jacobian[v, 1, k], jacobian[v, 2, k]
+            out[v, 0, k] = a * x + b * y + c * z
+            out[v, 1, k] = d * y + e * z
+            out[v, 2, k] = f * z

@@ -1,0 +1,149 @@
+"""Gaussian priors on a head's state, and the box that it must lie in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.fit.config import PriorConfig
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import (
+    VECTOR_BLOCKS,
+    HeadState,
+    Unknowns,
+    neutral_state,
+    step_between,
+    vector_size,
+)
+from flowface_ros.rigid import left_jacobian
+
+Array = NDArray[np.float64]
+
+JOINT_BLOCKS = VECTOR_BLOCKS[2:]
+"""Blocks of the state vector that are joints: all but the pose."""
+
+
+@dataclass(frozen=True, eq=False)
+class StatePrior:
+    """A Gaussian over the full state vector, in information form: energy d^T information d / 2.
+
+    mean: d = step_between(mean, state), so that rotation is a left perturbation.
+    information: (18 + E + S squared); zero rows and columns where nothing is known.
+    """
+
+    mean: HeadState
+    information: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeBelief:
+    """What is known of a person's shape: a Gaussian over the S coefficients.
+
+    mean: (S,). information: (S, S) of the energy. covariance: (S, S), larger than the inverse of
+    the information where errors were found to be correlated.
+    """
+
+    mean: Array
+    information: Array
+    covariance: Array
+
+
+def unit_shape_belief(model: HeadModel) -> ShapeBelief:
+    """What is known of a person never seen: the head's coefficients are standard deviations."""
+    eye = np.eye(model.shape_count)
+    return ShapeBelief(np.zeros(model.shape_count), eye, eye)
+
+
+def prior_of(
+    model: HeadModel, state: HeadState, unknowns: Unknowns, covariance: Array
+) -> StatePrior:
+    """The prior that says state, with covariance (size, size) of the unknowns, nothing of others.
+
+    ValueError when the covariance is not symmetric positive definite.
+    """
+    matrix = np.asarray(covariance, np.float64)
+    if matrix.shape != (unknowns.size,) * 2 or not np.isfinite(matrix).all():
+        raise ValueError(f"covariance must be finite and {unknowns.size} squared")
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        raise ValueError("covariance is not positive definite") from None
+    information = np.zeros((vector_size(model),) * 2)
+    rows = unknowns.vector_indices(model)
+    information[np.ix_(rows, rows)] = np.linalg.inv(matrix)
+    return StatePrior(state, information)
+
+
+def static_prior(model: HeadModel, config: PriorConfig, shape: ShapeBelief) -> StatePrior:
+    """What is known of any face at any moment, and of this person's shape."""
+    information = np.zeros((vector_size(model),) * 2)
+    sigmas = static_sigmas(model, config)
+    start = 3 * len(VECTOR_BLOCKS)
+    known = np.arange(6, start + model.expression_count)
+    information[known, known] = sigmas[known] ** -2.0
+    rows = slice(start + model.expression_count, None)
+    information[rows, rows] = shape.information
+    return StatePrior(replace(neutral_state(model), shape=shape.mean), information)
+
+
+def static_sigmas(model: HeadModel, config: PriorConfig) -> Array:
+    """Standard deviations (18 + E + S,) of any face; infinite for the pose, 1 for the shape."""
+    joints = {
+        "neck": config.neck_sigma,
+        "jaw": config.jaw_sigma,
+        "left_eye": config.eye_sigma,
+        "right_eye": config.eye_sigma,
+    }
+    blocks = [np.full(6, np.inf), *(np.full(3, joints[name]) for name in JOINT_BLOCKS)]
+    expression = np.full(model.expression_count, config.expression_sigma)
+    return np.concatenate([*blocks, expression, np.ones(model.shape_count)])
+
+
+def prior_energy(prior: StatePrior, state: HeadState, unknowns: Unknowns, rows: Array) -> float:
+    """Energy of a state whose other entries are at the prior's mean. rows: `vector_indices`."""
+    d = step_between(prior.mean, state, unknowns)
+    return 0.5 * float(d @ prior.information[np.ix_(rows, rows)] @ d)
+
+
+def prior_equations(
+    prior: StatePrior, state: HeadState, unknowns: Unknowns, rows: Array
+) -> tuple[Array, Array, float]:
+    """Hessian (n, n), gradient (n,) and energy of the prior in a step of the unknowns."""
+    information = prior.information[np.ix_(rows, rows)]
+    d = step_between(prior.mean, state, unknowns)
+    force = information @ d
+    energy = 0.5 * float(d @ force)
+    rotation = unknowns.slices.get("rotation")
+    if rotation is not None and information[rotation].any():
+        # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
+        turn = np.linalg.inv(left_jacobian(d[rotation]))
+        information = information.copy()
+        information[rotation] = turn.T @ information[rotation]
+        information[:, rotation] = information[:, rotation] @ turn
+        force[rotation] = turn.T @ force[rotation]
+    return information, force, energy
+
+
+def box(model: HeadModel, unknowns: Unknowns) -> tuple[Array, Array]:
+    """Lowest and highest value (n,) of each unknown; the pose and the shape are free."""
+    low, high = np.full(unknowns.size, -np.inf), np.full(unknowns.size, np.inf)
+    for j, name in enumerate(JOINT_BLOCKS, start=1):
+        if name in unknowns.slices:
+            low[unknowns.slices[name]], high[unknowns.slices[name]] = model.joint_bounds[j].T
+    if "expression" in unknowns.slices:
+        bounds = model.expression_bounds[unknowns.expression]
+        low[unknowns.slices["expression"]], high[unknowns.slices["expression"]] = bounds.T
+    return low, high
+
+
+def values(state: HeadState, unknowns: Unknowns) -> Array:
+    """The state's entries (n,) at the unknowns, to be compared with the box."""
+    parts = [
+        np.asarray(getattr(state, name), np.float64)[getattr(unknowns, name)]
+        if name in ("expression", "shape")
+        else np.asarray(getattr(state, name), np.float64)
+        for name in unknowns.slices
+    ]
+    return np.concatenate(parts)

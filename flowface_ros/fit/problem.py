@@ -1,0 +1,176 @@
+"""The energy of one moment's observations and priors, and its normal equations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
+
+from flowface_ros.fit import kernels, robust
+from flowface_ros.fit.camera_terms import zoom_terms
+from flowface_ros.fit.priors import StatePrior, box, prior_energy, prior_equations, values
+from flowface_ros.fit.views import Views
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState, Unknowns, retract
+
+Array = NDArray[np.float64]
+
+_LEAST_CURVATURE = 0.2
+"""Of the loss over its weight: outliers alone would make the Hessian vanish."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is solved for: the head, and the logarithm of one camera's focal length over nominal."""
+
+    state: HeadState
+    log_zoom: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """A quadratic model of the energy around an estimate.
+
+    hessian: (n, n), gradient: (n,), energy: at the estimate.
+    whitened: (N, 3, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included.
+    prior: (n, n) the priors' share of the hessian.
+    curvature: factor on A^T A in the hessian: mean curvature of the loss over mean weight.
+    squared: (K,) residuals r^T W r (no scale), NaN behind a camera. scale: of the residuals.
+    """
+
+    hessian: Array
+    gradient: Array
+    energy: float
+    whitened: Array
+    prior: Array
+    curvature: float
+    squared: Array
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Energy of views and priors over the unknowns.
+
+    tempering: effective number of points over their number, in (0, 1]: the data term is multiplied
+    by it, so that correlated errors do not outvote the priors.
+    focal_camera: name of the camera whose focal length is the last unknown, or "".
+    """
+
+    model: HeadModel
+    evaluator: SurfaceEvaluator
+    views: Views
+    unknowns: Unknowns
+    priors: Sequence[StatePrior]
+    nu: float
+    tempering: float = 1.0
+    focal_camera: str = ""
+    focal_sigma: float = 1.0
+
+    @property
+    def size(self) -> int:
+        return self.unknowns.size + bool(self.focal_camera)
+
+    def squared_residuals(self, estimate: Estimate) -> tuple[Array, int]:
+        """r^T W r (K,) and how many points are behind their camera."""
+        points = self.evaluator.positions(estimate.state)
+        return self.zoomed(estimate).squared_residuals(points)
+
+    def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
+        """-log posterior, up to a constant, at residuals (K,) of the estimate."""
+        energy = self._data_energy(squared, scale)
+        rows = self.unknowns.vector_indices(self.model)
+        for prior in self.priors:
+            energy += prior_energy(prior, estimate.state, self.unknowns, rows)
+        if self.focal_camera:
+            energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
+        return energy
+
+    def linearise(self, estimate: Estimate, squared: Array, scale: float) -> NormalEquations:
+        """Gauss-Newton equations at an estimate with residuals (K,)."""
+        n, size = self.unknowns.size, self.size
+        views = self.zoomed(estimate)
+        points, jacobian = self.evaluator.positions_and_jacobian(estimate.state, self.unknowns)
+        information, vector = views.vertex_information(points, self.nu, scale)
+        whitened = np.empty_like(jacobian)
+        kernels.whiten(information, jacobian, whitened)
+        curvature = self._curvature(squared, scale)
+        hessian, gradient = np.zeros((size, size)), np.zeros(size)
+        factor = curvature * self.tempering
+        hessian[:n, :n] = gram(whitened) * factor
+        gradient[:n] = -self.tempering * (vector.reshape(-1) @ jacobian.reshape(-1, n))
+        if self.focal_camera:
+            cross, square, score = zoom_terms(views, points, self.focal_camera, self.nu, scale)
+            hessian[n, :n] = hessian[:n, n] = factor * (cross.reshape(-1) @ jacobian.reshape(-1, n))
+            hessian[n, n] = factor * square
+            gradient[n] = -self.tempering * score
+        prior, energy = self._add_priors(gradient, estimate)
+        hessian += prior
+        energy += self._data_energy(squared, scale)
+        return NormalEquations(
+            hessian, gradient, energy, whitened, prior, curvature, squared, scale
+        )
+
+    def moved(self, estimate: Estimate, step: Array) -> Estimate:
+        """The estimate after a step (size,)."""
+        n = self.unknowns.size
+        state = retract(estimate.state, self.unknowns, step[:n])
+        return Estimate(state, estimate.log_zoom + float(step[n:].sum()))
+
+    def room(self, estimate: Estimate) -> tuple[Array, Array]:
+        """Lowest (<= 0) and highest (>= 0) step (size,) that stays inside the box."""
+        low, high = box(self.model, self.unknowns)
+        here = values(estimate.state, self.unknowns)
+        low, high = np.minimum(low - here, 0.0), np.maximum(high - here, 0.0)
+        extra = np.full(self.size - self.unknowns.size, np.inf)
+        return np.concatenate([low, -extra]), np.concatenate([high, extra])
+
+    def zoomed(self, estimate: Estimate) -> Views:
+        """The views with the estimate's focal length."""
+        if not self.focal_camera:
+            return self.views
+        return self.views.with_zoom(self.focal_camera, float(np.exp(estimate.log_zoom)))
+
+    def with_views(self, views: Views) -> Problem:
+        return replace(self, views=views)
+
+    def _data_energy(self, squared: Array, scale: float) -> float:
+        # A point behind its camera costs as much as the worst other: there is no gain in it.
+        behind = np.isnan(squared)
+        terms = robust.loss(squared[~behind] / scale**2, self.nu)
+        lost = behind.sum() * terms.max(initial=0.0)
+        return self.tempering * float(terms.sum() + lost)
+
+    def _curvature(self, squared: Array, scale: float) -> float:
+        s = squared[~np.isnan(squared)] / scale**2
+        if not len(s):
+            return 1.0
+        ratio = robust.curvature(s, self.nu).sum() / robust.weight(s, self.nu).sum()
+        return float(np.clip(ratio, _LEAST_CURVATURE, 1.0))
+
+    def _add_priors(self, gradient: Array, estimate: Estimate) -> tuple[Array, float]:
+        """The priors' Hessian (size, size) and energy; adds their gradient."""
+        n = self.unknowns.size
+        rows = self.unknowns.vector_indices(self.model)
+        hessian, energy = np.zeros((self.size, self.size)), 0.0
+        for prior in self.priors:
+            matrix, force, term = prior_equations(prior, estimate.state, self.unknowns, rows)
+            hessian[:n, :n] += matrix
+            gradient[:n] += force
+            energy += term
+        if self.focal_camera:
+            hessian[n, n] += self.focal_sigma**-2
+            gradient[n] += estimate.log_zoom / self.focal_sigma**2
+            energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
+        return hessian, energy
+
+
+def gram(matrix: Array) -> Array:
+    """A^T A (n, n) of A (..., n), by a symmetric product."""
+    flat = matrix.reshape(-1, matrix.shape[-1])
+    upper = dsyrk(1.0, flat.T)
+    return np.triu(upper) + np.triu(upper, 1).T

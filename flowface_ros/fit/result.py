@@ -1,0 +1,107 @@
+"""What a fit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.fit import robust
+from flowface_ros.fit.covariance import Posterior
+from flowface_ros.fit.levenberg import Report
+from flowface_ros.fit.views import Views
+from flowface_ros.head.state import HeadState, Unknowns
+
+Array = NDArray[np.float64]
+
+CONSISTENT_SCALE = 3.0
+"""A view's residuals over their sigmas (robust) above which it does not agree with the head."""
+
+
+class FitStatus(Enum):
+    """Whether a result is a head, and if not, why."""
+
+    OK = "ok"
+    NO_VIEWS = "no observation"
+    TOO_FEW_POINTS = "too few usable points"
+    NO_START = "no pose from which the points can be explained"
+    BEHIND_CAMERA = "points behind every camera"
+    NOT_CONVERGED = "not converged"
+    UNCERTAIN = "the pose is not determined"
+    DISAGREES = "no head explains the observations"
+
+
+@dataclass(frozen=True)
+class ViewStatistics:
+    """How well one view agrees with the head.
+
+    count: usable points. rmse_px: root mean square reprojection error, weighted by 1 / sigma^2.
+    median_px: median reprojection error. scale: residuals over their sigmas, from their median; 1
+    when sigmas are right. inlier_share: share of the information that the robust loss kept.
+    consistent: whether the view agrees with the head.
+    """
+
+    camera: str
+    count: int
+    rmse_px: float
+    median_px: float
+    scale: float
+    inlier_share: float
+    consistent: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """One fit. Unless `valid`, the state is a guess that nothing may be built on.
+
+    state: with the covariance of the full vector, None when there is none. Entries that were not
+    solved for have the covariance that they were given, zero if none.
+    views: statistics by camera, in the rig's order.
+    unknowns, posterior: what was solved for and known of it; None when no fit was made.
+    focal_factor, focal_sigma: of the unknown focal length over the nominal one; 1 and 0 if known.
+    """
+
+    status: FitStatus
+    state: HeadState
+    views: tuple[ViewStatistics, ...] = ()
+    report: Report | None = None
+    unknowns: Unknowns | None = None
+    posterior: Posterior | None = None
+    focal_factor: float = 1.0
+    focal_sigma: float = 0.0
+
+    @property
+    def valid(self) -> bool:
+        return self.status is FitStatus.OK
+
+
+def view_statistics(views: Views, squared: Array, nu: float) -> tuple[ViewStatistics, ...]:
+    """Statistics of each view at residuals r^T W r (K,), NaN behind the camera."""
+    return tuple(
+        _statistics(name, squared[views.of(c)], views.sigma[views.of(c)], nu)
+        for c, name in enumerate(views.cameras)
+    )
+
+
+def inlier_share(squared: Array, sigma: Array, nu: float) -> float:
+    """Share of the information that the robust loss kept; 1 when all residuals are zero."""
+    if not len(squared):
+        return 0.0
+    information = sigma**-2.0
+    kept = np.where(np.isnan(squared), 0.0, robust.weight(squared, nu) * nu / (nu + 2))
+    return float((information * kept).sum() / information.sum())
+
+
+def _statistics(name: str, squared: Array, sigma: Array, nu: float) -> ViewStatistics:
+    seen = ~np.isnan(squared)
+    s, px = squared[seen], sigma[seen]
+    if not len(s):
+        return ViewStatistics(name, 0, np.nan, np.nan, np.nan, 0.0, False)
+    rmse = float(np.sqrt(s.sum() / (px**-2.0).sum()))
+    scale = robust.residual_scale(s)
+    share = inlier_share(squared, sigma, nu)
+    consistent = scale < CONSISTENT_SCALE and bool(seen.mean() > 0.5)
+    median = float(np.median(np.sqrt(s) * px))
+    return ViewStatistics(name, len(s), rmse, median, scale, share, consistent)

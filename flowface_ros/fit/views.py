@@ -1,0 +1,192 @@
+"""Observations of one moment, undistorted and stacked over the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.align.observation import Observation
+from flowface_ros.camera.rig import Rig
+from flowface_ros.fit import kernels
+from flowface_ros.fit.undistort import undistort
+from flowface_ros.head.surface import SurfacePoints
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """K observed points of C cameras, of N distinct surface points.
+
+    points: the N surface points. cameras: C names.
+    row, view: (K,) int32, the point and the camera of each observation; views are contiguous.
+    seen: (K, 2) undistorted place on the camera's z = 1 plane.
+    weight: (K, 3) information of that place: xx, xy, yy.
+    sigma: (K,) as observed, pixels.
+    rotation, translation: (C, 3, 3), (C, 3) camera_from_rig.
+    zoom: (C,) factor on the nominal focal length.
+    """
+
+    points: SurfacePoints
+    cameras: tuple[str, ...]
+    row: NDArray[np.int32]
+    view: NDArray[np.int32]
+    seen: Array
+    weight: Array
+    sigma: Array
+    rotation: Array
+    translation: Array
+    zoom: Array
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @cached_property
+    def distinct_views(self) -> int:
+        """How many cameras see at least one point."""
+        return len(np.unique(self.view))
+
+    def squared_residuals(self, points: Array) -> tuple[Array, int]:
+        """r^T W r (K,) for points (N, 3) of the rig frame, metres; NaN where one is behind the
+        camera, and how many are."""
+        squared = np.empty(len(self))
+        behind = kernels.residuals(points, *self._stacked, squared)
+        return squared, behind
+
+    def vertex_information(self, points: Array, nu: float, scale: float) -> tuple[Array, Array]:
+        """The per-point form: M_v (N, 6: xx, xy, xz, yy, yz, zz) and b_v (N, 3).
+
+        M_v = sum_c w P_cv^T W_cv P_cv / scale^2, b_v = sum_c w P_cv^T W_cv r_cv / scale^2, with w
+        the Student-t weight.
+        """
+        information, vector = np.zeros((len(points), 6)), np.zeros((len(points), 3))
+        kernels.accumulate(points, *self._stacked, nu, scale, information, vector)
+        return information, vector
+
+    def softened(self, variance: Array) -> Views:
+        """The same views with variance (K,) in squared units of the z = 1 plane added to each
+        point's covariance."""
+        a, b, d = self.weight.T
+        determinant = a * d - b * b
+        xx, xy, yy = d / determinant + variance, -b / determinant, a / determinant + variance
+        determinant = xx * yy - xy * xy
+        weight = np.stack([yy, -xy, xx], axis=-1) / determinant[:, None]
+        return replace(self, weight=weight)
+
+    def with_zoom(self, camera: str, zoom: float) -> Views:
+        """The same views with a camera's focal length multiplied by zoom."""
+        zooms = self.zoom.copy()
+        zooms[self.cameras.index(camera)] = zoom
+        return replace(self, zoom=zooms)
+
+    def of(self, camera: int) -> slice:
+        """Rows of one camera."""
+        start, stop = np.searchsorted(self.view, (camera, camera + 1))
+        return slice(int(start), int(stop))
+
+    @cached_property
+    def _stacked(self) -> tuple[NDArray, ...]:
+        return (
+            self.row,
+            self.view,
+            self.seen,
+            self.weight,
+            self.rotation,
+            self.translation,
+            self.zoom,
+        )
+
+
+def check_observations(observations: Sequence[Observation], rig: Rig) -> None:
+    """ValueError that names the camera and the field of an observation that cannot be used."""
+    for observation in observations:
+        name, count = observation.camera, len(observation.points)
+        if name not in rig.names:
+            raise ValueError(f"observation of camera {name!r}; the rig has {', '.join(rig.names)}")
+        for label, array, shape in (
+            ("pixels", observation.pixels, (count, 2)),
+            ("sigma", observation.sigma, (count,)),
+        ):
+            if np.shape(array) != shape:
+                raise ValueError(f"{label} of {name!r}: shape {np.shape(array)}, must be {shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{label} of {name!r} holds values that are not finite")
+        if count and np.min(observation.sigma) <= 0:
+            raise ValueError(f"sigma of {name!r} is {np.min(observation.sigma)}, must be > 0")
+
+
+def stack_views(observations: Sequence[Observation], rig: Rig) -> Views:
+    """Undistort and stack observations; several of one camera are allowed.
+
+    Pixels that no ray of the lens leads to are left out. ValueError as `check_observations`.
+    """
+    check_observations(observations, rig)
+    used = [name for name in rig.names if any(o.camera == name for o in observations)]
+    ordered = sorted(observations, key=lambda o: used.index(o.camera))
+    points, rows = union([o.points for o in ordered])
+    parts = [
+        _undistorted(o, rig, row, used.index(o.camera))
+        for o, row in zip(ordered, rows, strict=True)
+    ]
+    empty = (np.zeros(0, np.int32), np.zeros(0, np.int32), *(np.zeros((0, n)) for n in (2, 3)))
+    row, view, seen, weight, sigma = (
+        np.concatenate(arrays) for arrays in zip((*empty, np.zeros(0)), *parts, strict=True)
+    )
+    poses = [rig[name].camera_from_rig for name in used]
+    poses_array = np.array(poses, np.float64).reshape(-1, 4, 4)
+    return Views(
+        points=points,
+        cameras=tuple(used),
+        row=row,
+        view=view,
+        seen=seen,
+        weight=weight,
+        sigma=sigma,
+        rotation=np.ascontiguousarray(poses_array[:, :3, :3]),
+        translation=np.ascontiguousarray(poses_array[:, :3, 3]),
+        zoom=np.ones(len(used)),
+    )
+
+
+def union(sets: Sequence[SurfacePoints]) -> tuple[SurfacePoints, list[NDArray[np.int32]]]:
+    """One set that holds all points of several, and where (n,) each one's points are in it.
+
+    Views of one aligner share their points, which costs nothing here; sets that differ are merged.
+    """
+    if not sets:
+        return SurfacePoints(np.zeros(0, np.int32), np.zeros((0, 3))), []
+    first = sets[0]
+    if all(_same(first, other) for other in sets[1:]):
+        row = np.arange(len(first), dtype=np.int32)
+        return first, [row] * len(sets)
+    triangle = np.concatenate([s.triangle for s in sets])
+    barycentric = np.concatenate([np.asarray(s.barycentric, np.float64) for s in sets])
+    keys = np.column_stack([triangle, barycentric])
+    _, index, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    ends = np.cumsum([len(s) for s in sets])[:-1]
+    rows = np.split(inverse.reshape(-1).astype(np.int32), ends)
+    return SurfacePoints(triangle[index].astype(np.int32), barycentric[index]), rows
+
+
+def _same(a: SurfacePoints, b: SurfacePoints) -> bool:
+    return a is b or (
+        np.array_equal(a.triangle, b.triangle) and np.array_equal(a.barycentric, b.barycentric)
+    )
+
+
+def _undistorted(
+    observation: Observation, rig: Rig, row: NDArray[np.int32], view: int
+) -> tuple[NDArray, ...]:
+    """row, view, seen, weight, sigma of one observation's usable points."""
+    sigma = np.asarray(observation.sigma, np.float64)
+    seen, forward, valid = undistort(rig[observation.camera], observation.pixels)
+    f00, f01, f10, f11 = forward[:, 0, 0], forward[:, 0, 1], forward[:, 1, 0], forward[:, 1, 1]
+    weight = np.stack([f00 * f00 + f10 * f10, f00 * f01 + f10 * f11, f01 * f01 + f11 * f11], -1)
+    weight /= (sigma * sigma)[:, None]
+    if not valid.all():
+        row, seen, weight, sigma = row[valid], seen[valid], weight[valid], sigma[valid]
+    return row, np.full(len(row), view, np.int32), seen, weight, sigma
