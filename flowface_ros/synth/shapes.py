@@ -78,9 +78,8 @@ def tube(
     side = np.cross(along, reference)
     side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-12
     up = np.cross(side, along)
-    radii = np.broadcast_to(np.asarray(radius, float).reshape(-1, 1), (len(path), 1))
-    if np.ndim(radius) == 2:
-        radii = np.broadcast_to(np.asarray(radius, float), (len(path), 2))
+    radii = np.asarray(radius, float)
+    radii = np.broadcast_to(radii if radii.ndim == 2 else radii.reshape(-1, 1), (len(path), 2))
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     offsets = (
         np.cos(angle)[None, :, None] * (side * radii[:, :1])[:, None]
