@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _PATCHES_PER_LENGTH = 2.0
 """Side of a patch within which errors are taken as one: half a correlation length."""
 _MOST_PATCHES = 400
-"""Patches grow beyond that for a length far below the points' distance, which is hardly correlated."""
+"""Patches grow beyond that; lengths that need more are near the points' own distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def measure_correlation(
     count = np.bincount(which[use], minlength=bins)
     good = weight > 0
     rho = total[good] / weight[good] / variance
-    return _fit_kernel(middle[good] / count[good], rho, weight[good])
+    return _fit_kernel(middle[good] / np.maximum(count[good], 1).astype(np.float64), rho, weight[good])
 
 
 def _fit_kernel(distance: Array, rho: Array, weight: Array) -> tuple[float, float]:

@@ -18,13 +18,27 @@ from flowface_ros.fit.correlation import Patches, make_patches
 from flowface_ros.fit.covariance import Posterior, posterior
 from flowface_ros.fit.initial import coarse_variance, first_pose
 from flowface_ros.fit.levenberg import Report, Stop, minimise
-from flowface_ros.fit.priors import ShapeBelief, StatePrior, static_prior, unit_shape_belief
+from flowface_ros.fit.priors import (
+    ShapeBelief,
+    StatePrior,
+    box,
+    static_prior,
+    unit_shape_belief,
+    values,
+)
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
 from flowface_ros.fit.result import FitResult, FitStatus, inlier_share, view_statistics
 from flowface_ros.fit.views import Views, check_observations, stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.state import HeadState, Unknowns, check_state, full_covariance, neutral_state
+from flowface_ros.head.state import (
+    HeadState,
+    Unknowns,
+    all_unknowns,
+    check_state,
+    full_covariance,
+    neutral_state,
+)
 from flowface_ros.head.surface import SurfacePoints
 
 Array = NDArray[np.float64]
@@ -59,10 +73,8 @@ class FrameFitter:
         self.rig = rig
         count = self.config.shape_count
         shapes = np.arange(model.shape_count if count is None else min(count, model.shape_count))
-        face = {"neck": True, "jaw": True, "left_eye": True, "right_eye": True}
-        expression = np.arange(model.expression_count)
-        self.tracking = Unknowns(**face, expression=expression)
-        self.everything = Unknowns(**face, expression=expression, shape=shapes)
+        self.everything = replace(all_unknowns(model), shape=shapes)
+        self.tracking = replace(self.everything, shape=())
         self._pose = Unknowns()
         self._coarse = Unknowns(jaw=True, neck=True, shape=shapes[:_COARSE_SHAPES])
         self._coarse_fixed = Unknowns(jaw=True, neck=True)
@@ -254,8 +266,6 @@ def check_rig(rig: Rig) -> None:
 
 def _into_box(problem: Problem, estimate: Estimate) -> Array:
     """The step (size,) that brings an estimate from outside its box onto it."""
-    from flowface_ros.fit.priors import box, values
-
     low, high = box(problem.model, problem.unknowns)
     here = values(estimate.state, problem.unknowns)
     return np.append(np.clip(here, low, high) - here, np.zeros(problem.size - len(here)))

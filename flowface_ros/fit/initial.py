@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _MODEL_ERROR = 4e-3
 """How far (m) a point of the mean head is from a person's, per axis: what coarse stages add."""
 _BEST_SHARE = 0.5
-"""Points whose sigma is below the median (per view) are asked first: hidden ones have large ones."""
+"""Points whose sigma is below this quantile of the view's: hidden ones have large sigmas."""
 _MOST_POINTS = 300
 """Per view; more do not make a first pose better."""
 _FEWEST_POINTS = 6

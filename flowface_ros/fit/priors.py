@@ -101,29 +101,42 @@ def static_sigmas(model: HeadModel, config: PriorConfig) -> Array:
     return np.concatenate([*blocks, expression, np.ones(model.shape_count)])
 
 
-def prior_energy(prior: StatePrior, state: HeadState, unknowns: Unknowns, rows: Array) -> float:
-    """Energy of a state whose other entries are at the prior's mean. rows: `vector_indices`."""
-    d = step_between(prior.mean, state, unknowns)
-    return 0.5 * float(d @ prior.information[np.ix_(rows, rows)] @ d)
+@dataclass(frozen=True, eq=False)
+class PriorTerm:
+    """A prior's share in the energy of some unknowns; all others are taken to be at its mean.
+
+    information: (n, n) of the unknowns.
+    """
+
+    mean: HeadState
+    unknowns: Unknowns
+    information: Array
+
+    def energy(self, state: HeadState) -> float:
+        """d^T information d / 2."""
+        d = step_between(self.mean, state, self.unknowns)
+        return 0.5 * float(d @ self.information @ d)
+
+    def equations(self, state: HeadState) -> tuple[Array, Array, float]:
+        """Hessian (n, n), gradient (n,) and energy in a step of the unknowns."""
+        d = step_between(self.mean, state, self.unknowns)
+        information, force = self.information, self.information @ d
+        energy = 0.5 * float(d @ force)
+        rotation = self.unknowns.slices.get("rotation")
+        if rotation is not None and information[rotation].any():
+            # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
+            turn = np.linalg.inv(left_jacobian(d[rotation]))
+            information = information.copy()
+            information[rotation] = turn.T @ information[rotation]
+            information[:, rotation] = information[:, rotation] @ turn
+            force[rotation] = turn.T @ force[rotation]
+        return information, force, energy
 
 
-def prior_equations(
-    prior: StatePrior, state: HeadState, unknowns: Unknowns, rows: Array
-) -> tuple[Array, Array, float]:
-    """Hessian (n, n), gradient (n,) and energy of the prior in a step of the unknowns."""
-    information = prior.information[np.ix_(rows, rows)]
-    d = step_between(prior.mean, state, unknowns)
-    force = information @ d
-    energy = 0.5 * float(d @ force)
-    rotation = unknowns.slices.get("rotation")
-    if rotation is not None and information[rotation].any():
-        # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
-        turn = np.linalg.inv(left_jacobian(d[rotation]))
-        information = information.copy()
-        information[rotation] = turn.T @ information[rotation]
-        information[:, rotation] = information[:, rotation] @ turn
-        force[rotation] = turn.T @ force[rotation]
-    return information, force, energy
+def prior_term(model: HeadModel, prior: StatePrior, unknowns: Unknowns) -> PriorTerm:
+    """The part of a prior that acts on the unknowns."""
+    rows = unknowns.vector_indices(model)
+    return PriorTerm(prior.mean, unknowns, prior.information[np.ix_(rows, rows)])
 
 
 def box(model: HeadModel, unknowns: Unknowns) -> tuple[Array, Array]:

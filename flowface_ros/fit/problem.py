@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.linalg.blas import dsyrk
 
 from flowface_ros.fit import kernels, robust
 from flowface_ros.fit.camera_terms import zoom_terms
-from flowface_ros.fit.priors import StatePrior, box, prior_energy, prior_equations, values
+from flowface_ros.fit.priors import PriorTerm, StatePrior, box, prior_term, values
 from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -83,9 +84,7 @@ class Problem:
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
         energy = self._data_energy(squared, scale)
-        rows = self.unknowns.vector_indices(self.model)
-        for prior in self.priors:
-            energy += prior_energy(prior, estimate.state, self.unknowns, rows)
+        energy += sum(term.energy(estimate.state) for term in self._terms)
         if self.focal_camera:
             energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
         return energy
@@ -123,7 +122,7 @@ class Problem:
 
     def room(self, estimate: Estimate) -> tuple[Array, Array]:
         """Lowest (<= 0) and highest (>= 0) step (size,) that stays inside the box."""
-        low, high = box(self.model, self.unknowns)
+        low, high = self._box
         here = values(estimate.state, self.unknowns)
         low, high = np.minimum(low - here, 0.0), np.maximum(high - here, 0.0)
         extra = np.full(self.size - self.unknowns.size, np.inf)
@@ -137,6 +136,14 @@ class Problem:
 
     def with_views(self, views: Views) -> Problem:
         return replace(self, views=views)
+
+    @cached_property
+    def _terms(self) -> tuple[PriorTerm, ...]:
+        return tuple(prior_term(self.model, prior, self.unknowns) for prior in self.priors)
+
+    @cached_property
+    def _box(self) -> tuple[Array, Array]:
+        return box(self.model, self.unknowns)
 
     def _data_energy(self, squared: Array, scale: float) -> float:
         # A point behind its camera costs as much as the worst other: there is no gain in it.
@@ -155,13 +162,12 @@ class Problem:
     def _add_priors(self, gradient: Array, estimate: Estimate) -> tuple[Array, float]:
         """The priors' Hessian (size, size) and energy; adds their gradient."""
         n = self.unknowns.size
-        rows = self.unknowns.vector_indices(self.model)
         hessian, energy = np.zeros((self.size, self.size)), 0.0
-        for prior in self.priors:
-            matrix, force, term = prior_equations(prior, estimate.state, self.unknowns, rows)
+        for term in self._terms:
+            matrix, force, part = term.equations(estimate.state)
             hessian[:n, :n] += matrix
             gradient[:n] += force
-            energy += term
+            energy += part
         if self.focal_camera:
             hessian[n, n] += self.focal_sigma**-2
             gradient[n] += estimate.log_zoom / self.focal_sigma**2
