@@ -188,12 +188,12 @@ def _visor(skull: Skull, rim: Any, loose: float, around: float, reach: float, dr
     outward = unit * [1, 0, 1]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     full = around > 3
-    length = (
-        reach * (1.0 if full else 1) * (1 if full else np.cos(azimuth / around * np.pi / 2) ** 0.4)
-    )
+    length = np.full_like(azimuth, reach)
+    if not full:
+        length *= np.cos(azimuth / around * np.pi / 2) ** 0.4
     steps = np.linspace(0, 1, 5)[:, None, None]
-    out = outward * np.broadcast_to(length, azimuth.shape)[:, None]
-    curve = droop * steps**1.5 * np.broadcast_to(length, azimuth.shape)[None, :, None]
+    out = outward * length[:, None]
+    curve = droop * steps**1.5 * length[None, :, None]
     side = 0.35 * (np.sin(azimuth) ** 2)[None, :, None] * length.max() * (not full)
     points = edge + steps * out + np.array([0.0, -1.0, 0.0]) * (curve + side * steps)
     upper = sheet(points[::-1])
