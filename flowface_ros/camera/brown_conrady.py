@@ -25,12 +25,12 @@ COEFFICIENTS = 14
 
 _LAST_ANGLE = np.deg2rad(89.9)
 """The table of start values ends here (rad) for a lens that never folds back."""
+_INSIDE = 1 - 1e-9
+"""And at this fraction of the radius where another one folds back, or has a pole."""
 _RESIDUAL = 1e-12
 """Newton's method stops at this distance (z = 1 plane), a hundredth of the promised 1e-10."""
-_ITERATIONS = 20
+_ITERATIONS = 40
 """A point that has not converged by now lies outside the lens's valid region; three are usual."""
-_INSIDE_FOLD = 0.999
-"""A step that leaves the valid disc is put back to this fraction of its radius."""
 
 
 class BrownConrady:
@@ -42,7 +42,8 @@ class BrownConrady:
         tau_x, tau_y = self._k[12:]
         self._tilt = _tilt_homography(tau_x, tau_y) if tau_x or tau_y else None
         self._max_radius = _fold_radius(self._k)
-        angle = np.linspace(0.0, min(np.arctan(self._max_radius), _LAST_ANGLE), InverseTable.SIZE)
+        last = min(np.arctan(_INSIDE * self._max_radius), _LAST_ANGLE)
+        angle = np.linspace(0.0, last, InverseTable.SIZE)
         radius = np.tan(angle)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             distorted = radius * _radial(self._k, radius**2)[0]
@@ -86,42 +87,40 @@ class BrownConrady:
         return rays, valid & in_front
 
     def _undistort(self, target: Array) -> tuple[Array, Mask]:
-        """Solve distort(x, y) = target (N, 2) by Newton's method from the radial solution."""
+        """Solve distort(x, y) = target (N, 2) by Newton's method from the radial solution.
+
+        A step that leaves the valid region, or does not come closer, is halved until it does.
+        """
         solution = np.full_like(target, np.nan)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             radius = np.hypot(target[:, 0], target[:, 1])
-            ratio = np.where(radius > 0, self._start(radius) / radius, 1.0)
             going = np.flatnonzero(np.isfinite(radius))
-            target_x, target_y = target[going].T
-            x, y = target_x * ratio[going], target_y * ratio[going]
+            goal = target[going].T
             tolerance = _RESIDUAL * np.maximum(1.0, radius[going])
+            distance = np.full(len(going), np.inf)
+            base = np.zeros_like(goal)
+            step = goal * np.where(radius > 0, self._start(radius) / radius, 1.0)[going]
             for _ in range(_ITERATIONS):
-                x_d, y_d, xx, xy, yx, yy = self._distort(x, y)
-                error_x, error_y = x_d - target_x, y_d - target_y
+                trial = base + step
+                x_d, y_d, xx, xy, yx, yy = self._distort(*trial)
+                error_x, error_y = x_d - goal[0], y_d - goal[1]
                 determinant = xx * yy - xy * yx
-                done = (np.abs(error_x) <= tolerance) & (np.abs(error_y) <= tolerance)
+                error = np.maximum(np.abs(error_x), np.abs(error_y))
+                inside = (trial[0] ** 2 + trial[1] ** 2 < self._max_radius**2) & (determinant > 0)
+                better = inside & (error < distance)
+                newton = np.stack([xy * error_y - yy * error_x, yx * error_x - xx * error_y])
+                base = np.where(better, trial, base)
+                step = np.where(better, newton / determinant, 0.5 * step)
+                distance = np.where(better, error, distance)
+                done = distance <= tolerance
                 if done.any():
-                    found = done & (x * x + y * y < self._max_radius**2) & (determinant > 0)
-                    solution[going[found], 0], solution[going[found], 1] = x[found], y[found]
-                    if done.all():
-                        break
-                x, y = self._held_inside(
-                    x - (yy * error_x - xy * error_y) / determinant,
-                    y - (xx * error_y - yx * error_x) / determinant,
-                )
-                if done.any():
+                    solution[going[done]] = base[:, done].T
                     keep = ~done
-                    going, x, y, tolerance = going[keep], x[keep], y[keep], tolerance[keep]
-                    target_x, target_y = target_x[keep], target_y[keep]
+                    going, goal, tolerance = going[keep], goal[:, keep], tolerance[keep]
+                    base, step, distance = base[:, keep], step[:, keep], distance[keep]
+                    if not len(going):
+                        break
         return solution, np.isfinite(solution[:, 0])
-
-    def _held_inside(self, x: Array, y: Array) -> tuple[Array, Array]:
-        if not np.isfinite(self._max_radius):
-            return x, y
-        radius = np.hypot(x, y)
-        limit = _INSIDE_FOLD * self._max_radius
-        scale = np.where(radius >= self._max_radius, limit / radius, 1.0)
-        return x * scale, y * scale
 
     def _distort(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
         """x_d, y_d before the tilt, and d x_d/dx, d x_d/dy, d y_d/dx, d y_d/dy."""

@@ -16,6 +16,9 @@ Mask = NDArray[np.bool_]
 _RIGID = 1e-4
 """How far R^T R may be from identity: transforms read from text have some five digits."""
 
+_ON_PLANE = 1e-9
+"""Unit rays with a smaller z are too close to 90 degrees to meet the z = 1 plane."""
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -116,7 +119,7 @@ class Camera:
         As `unproject`; rays of a fisheye at 90 degrees and beyond are not valid here.
         """
         rays, valid = self.unproject(pixels)
-        valid = valid & (rays[..., 2] > 0)
+        valid = valid & (rays[..., 2] > _ON_PLANE)
         depth = np.where(valid, rays[..., 2], np.nan)
         return rays[..., :2] / depth[..., None], valid
 

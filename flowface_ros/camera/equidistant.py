@@ -17,9 +17,8 @@ from flowface_ros.camera.monotone import InverseTable, first_positive_root
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-COEFFICIENTS = 4
-
 _RESIDUAL = 1e-13
+"""Newton's method stops at this error of theta_d (rad)."""
 _ITERATIONS = 20
 _ON_AXIS = 1e-12
 """Closer to the axis than this (relative to the distance), theta_d / r is its limit 1 / Z."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.camera import brown_conrady, equidistant
+from flowface_ros.camera import brown_conrady
 from flowface_ros.camera.brown_conrady import BrownConrady
 from flowface_ros.camera.equidistant import Equidistant
 
@@ -94,6 +94,3 @@ class Lens:
             return Equidistant(self.coefficients)
         padding = brown_conrady.COEFFICIENTS - len(self.coefficients)
         return BrownConrady(np.pad(self.coefficients, (0, padding)))
-
-
-assert COEFFICIENT_COUNTS["equidistant"] == (equidistant.COEFFICIENTS,)
