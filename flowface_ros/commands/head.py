@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     importer.add_argument("pickle", type=Path, help="FLAME model, e.g. generic_model.pkl")
     importer.add_argument("--out", type=Path, required=True, help="head model file to write (.npz)")
+    importer.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="PKL",
+        help="FLAME's static landmark embedding, to hold the registration to (not needed)",
+    )
     importer.set_defaults(head_action=_import)
 
     render = actions.add_parser("render", help="draw identities, expressions, jaw and gaze")
@@ -64,9 +70,10 @@ def _import(args: argparse.Namespace) -> int:
     from flowface_ros.head.flame_import import import_flame
     from flowface_ros.head.model_file import load_builtin_head, write_head
 
-    model, report = import_flame(args.pickle, load_builtin_head())
+    print("registering to the built-in head, which takes some seconds", flush=True)
+    model, registration = import_flame(args.pickle, load_builtin_head(), args.landmarks)
     write_head(args.out, model)
-    print(report)
+    print(registration.summary())
     print(f"wrote {args.out} (hash {model.model_hash:016x})")
     return 0
 
