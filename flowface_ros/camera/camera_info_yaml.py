@@ -29,7 +29,9 @@ def read_camera_info_yaml(
     Raises OSError, or CameraFileError that names file and field.
     """
     fields = load_yaml(path)
-    model = fields.text("distortion_model") if "distortion_model" in fields else "plumb_bob"
+    # Old files call it camera_model, or leave it out and mean plumb_bob.
+    key = next((key for key in ("distortion_model", "camera_model") if key in fields), None)
+    model = fields.text(key) if key else "plumb_bob"
     with naming(fields.path, ""):
         return camera_from_values(
             name or (fields.text("camera_name") if "camera_name" in fields else fields.path.stem),

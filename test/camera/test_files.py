@@ -19,6 +19,7 @@ from flowface_ros.camera.rig import Rig
 from flowface_ros.camera.rig_yaml import read_rig_yaml, write_rig_yaml
 from flowface_ros.camera.yaml_fields import CameraFileError
 
+MANUAL = Path(__file__).parents[2] / "docs" / "cameras.md"
 EXAMPLE = Path(__file__).parents[2] / "config" / "rig_example.yaml"
 
 numbers = st.floats(-0.5, 0.5).filter(lambda value: value == 0 or abs(value) > 1e-300)
@@ -192,6 +193,15 @@ def test_camera_info_as_ros_writes_it(tmp_path):
     np.testing.assert_array_equal(named.rig_from_camera, pose)
 
 
+def test_camera_info_of_old_programs(tmp_path):
+    for line in ("", "camera_model: plumb_bob\n"):
+        text = CAMERA_INFO.replace("distortion_model: plumb_bob\n", line)
+        assert read_camera_info_yaml(write(tmp_path, "a.yaml", text)).lens.model == "plumb_bob"
+    text = CAMERA_INFO.replace("distortion_model: plumb_bob", "camera_model: magic")
+    with pytest.raises(CameraFileError, match="distortion_model is 'magic'"):
+        read_camera_info_yaml(write(tmp_path, "a.yaml", text))
+
+
 def test_kalibr_as_kalibr_writes_it(tmp_path):
     rig = read_kalibr_yaml(write(tmp_path, "camchain.yaml", KALIBR))
     assert rig.names == ("stereo/left", "stereo/right")
@@ -245,6 +255,16 @@ cameras:
     (camera,) = read_rig_yaml(write(tmp_path, "rig.yaml", text))
     assert (camera.name, camera.frame, camera.width) == ("front", "front_optical_frame", 640)
     np.testing.assert_array_equal(camera.rig_from_camera[:3, 3], [0, 1, 0])
+
+
+def test_the_manual_shows_a_file_that_can_be_read(tmp_path):
+    write(tmp_path, "right.yaml", CAMERA_INFO)
+    text = MANUAL.read_text().split("```yaml\n")[1].split("```")[0]
+    rig = read_rig_yaml(write(tmp_path, "rig.yaml", text))
+    assert rig.names == ("left", "right")
+    # The manual says that this is a camera which looks along the rig's x axis.
+    forward, right, down = rig["right"].rig_from_camera[:3, (2, 0, 1)].T
+    np.testing.assert_allclose([forward, right, down], [[1, 0, 0], [0, -1, 0], [0, 0, -1]])
 
 
 BAD = [
