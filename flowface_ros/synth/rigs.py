@@ -27,8 +27,8 @@ LENS_MODELS = ("plumb_bob", "rational_polynomial", "equidistant", "none")
 
 FACE_SPACING_M = 0.5
 """Between neighbours: two head widths and both their sways, so that they never touch."""
-_FACE_SHARE = 0.42
-"""Height of one person's head in the image, as a share of the image height."""
+_FACE_SHARE = (0.42, 0.6)
+"""Height of one person's head in the image, as a share of the image height; one for all cameras."""
 _HEAD_HEIGHT_M = 0.26
 _CROWD_SHARE = 0.85
 """Width of several people in the image, as a share of the image width."""
@@ -172,6 +172,7 @@ def sample_rig(
     # A crowd is seen from the front: from the side they would hide each other.
     arc = np.radians(_ARC_DEG[cameras]) * (1.0 if faces <= 1 else 0.5)
     angles = np.linspace(arc / 2, -arc / 2, cameras) + rng.normal(0.0, np.radians(1.5), cameras)
+    share = rng.uniform(*_FACE_SHARE)
     made = []
     for i, (name, angle) in enumerate(zip(names, angles, strict=True)):
         radius = distance_m * rng.uniform(0.92, 1.08)
@@ -180,7 +181,7 @@ def sample_rig(
         position = centre + np.array([-radius * np.cos(angle), radius * np.sin(angle), lift])
         target = centre + rng.normal(0.0, 0.015, 3)
         pose = look_at(position, target, rng.normal(0.0, np.radians(1.0)))
-        intrinsics = _intrinsics(rng, width, height, radius, faces)
+        intrinsics = _intrinsics(rng, width, height, radius, share if faces <= 1 else None)
         corner = float(np.hypot(width, height) / 2 / intrinsics[0, 0])
         made.append(
             Camera(
@@ -197,11 +198,12 @@ def sample_rig(
 
 
 def _intrinsics(
-    rng: np.random.Generator, width: int, height: int, distance_m: float, faces: int
+    rng: np.random.Generator, width: int, height: int, distance_m: float, share: float | None
 ) -> Array:
-    """K (3, 3): the head fills its share of the image; pixels nearly square, centre nearly in."""
-    if faces <= 1:
-        focal = min(_FACE_SHARE * height * distance_m / _HEAD_HEIGHT_M, 1.6 * width)
+    """K (3, 3): one head fills its share of the image's height, or (None) several its width;
+    pixels are nearly square and the principal point nearly in the middle."""
+    if share is not None:
+        focal = min(share * height * distance_m / _HEAD_HEIGHT_M, 1.6 * width)
     else:
         focal = _CROWD_FOCAL * width
     focal *= rng.uniform(0.95, 1.05)

@@ -17,7 +17,8 @@ from flowface_ros.head.state import HeadState
 from flowface_ros.synth.backdrop import Backdrop, sample_panorama
 from flowface_ros.synth.light import Light, even_directions, sample_light, sh_basis
 from flowface_ros.synth.motion import PersonMotion, sample_motion
-from flowface_ros.synth.person import Person, sample_person
+from flowface_ros.synth.occlusion import Occlusions, sample_occlusions
+from flowface_ros.synth.person import DEFAULT_TEXTURE_SIZE, Person, sample_person
 from flowface_ros.synth.render import RenderedImage, render_scene
 from flowface_ros.synth.rigs import (
     LENS_MODELS,
@@ -53,6 +54,7 @@ class _Stream(IntEnum):
     SENSOR = 6
     STAMPS = 7
     NOISE = 8
+    OCCLUSION = 9
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,24 @@ class SceneConfig:
     stamp_jitter_s: float = 0.002
 
     def __post_init__(self) -> None:
-        allowed = {
-            "seed": (self.seed >= 0, "0 or more"),
-            "cameras": (1 <= self.cameras <= MAX_CAMERAS, f"1 to {MAX_CAMERAS}"),
-            "faces": (0 <= self.faces <= MAX_FACES, f"0 to {MAX_FACES}"),
-            "width": (16 <= self.width <= 8192, "16 to 8192 pixels"),
-            "height": (16 <= self.height <= 8192, "16 to 8192 pixels"),
-            "fps": (0 < self.fps <= 1000, "above 0, at most 1000"),
-            "duration_s": (0 < self.duration_s <= 3600, "above 0, at most 3600 s"),
-            "lens": (self.lens in LENS_MODELS, f"one of {', '.join(LENS_MODELS)}"),
-            "stamp_jitter_s": (
-                0 <= self.stamp_jitter_s < 0.5 / self.fps,
-                f"0 to below half the time between images, {0.5 / self.fps:g} s",
-            ),
-        }
-        for name, (good, rule) in allowed.items():
-            if not good:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not allowed, must be {rule}")
+        self._require("seed", self.seed >= 0, "0 or more")
+        self._require("cameras", 1 <= self.cameras <= MAX_CAMERAS, f"1 to {MAX_CAMERAS}")
+        self._require("faces", 0 <= self.faces <= MAX_FACES, f"0 to {MAX_FACES}")
+        self._require("width", 16 <= self.width <= 8192, "16 to 8192 pixels")
+        self._require("height", 16 <= self.height <= 8192, "16 to 8192 pixels")
+        self._require("fps", 0 < self.fps <= 1000, "above 0, at most 1000")
+        self._require("duration_s", 0 < self.duration_s <= 3600, "above 0, at most 3600 s")
+        self._require("lens", self.lens in LENS_MODELS, f"one of {', '.join(LENS_MODELS)}")
+        half = 0.5 / self.fps
+        self._require(
+            "stamp_jitter_s",
+            0 <= self.stamp_jitter_s < half,
+            f"0 to below half the time between images, {half:g} s",
+        )
+
+    def _require(self, name: str, good: bool, rule: str) -> None:
+        if not good:
+            raise ValueError(f"{name}: {getattr(self, name)!r} is not allowed, must be {rule}")
 
     @property
     def frames(self) -> int:
@@ -131,10 +134,14 @@ class Scene:
         )
         places = people_places(self._rng(_Stream.PLACES, 1), config.faces, distance)
         self.people: tuple[Person, ...] = tuple(
-            sample_person(self.model, self._rng(_Stream.PERSON, i)) for i in range(config.faces)
+            sample_person(self.model, self._rng(_Stream.PERSON, i), _texture_size(config.height))
+            for i in range(config.faces)
         )
         self.motions: tuple[PersonMotion, ...] = tuple(
             self._motion(i, place) for i, place in enumerate(places)
+        )
+        self.occlusions: tuple[Occlusions, ...] = tuple(
+            self._occlusions(i) for i in range(config.faces)
         )
         self.light = _rotated(sample_light(self._rng(_Stream.LIGHT)), _LIGHT_FROM_RIG)
         self.backdrop = Backdrop(sample_panorama(self._rng(_Stream.ROOM)))
@@ -150,6 +157,13 @@ class Scene:
         shape = self.people[face].shape
         rng = self._rng(_Stream.MOTION, face)
         return sample_motion(self.model, shape, rng, self.config.duration_s, place, cameras)
+
+    def _occlusions(self, face: int) -> Occlusions:
+        path, person = self.motions[face].path, self.people[face]
+        cameras = np.array([c.rig_from_camera[:3, 3] for c in self.moving_rig.cameras])
+        rng = self._rng(_Stream.OCCLUSION, face)
+        skin = _skin_color(person)
+        return sample_occlusions(rng, path, path.place, cameras, self.config.duration_s, skin)
 
     @property
     def camera_names(self) -> tuple[str, ...]:
@@ -190,7 +204,8 @@ class Scene:
     def _render_instant(self, camera: int, t: float) -> RenderedImage:
         seen_by = self.cameras(t).cameras[camera]
         heads = list(zip(self.people, self.head_states(t), strict=True))
-        return render_scene(heads, seen_by, self.light, self.backdrop.view(seen_by))
+        things = [thing for occlusions in self.occlusions for thing in occlusions.at(t)]
+        return render_scene(heads, seen_by, self.light, self.backdrop.view(seen_by), things)
 
     def _exposure_times(self, camera: int, t: float, shutter_s: float) -> list[float]:
         """Instants whose mean image is that of the exposure: more of them the faster things move,
@@ -215,6 +230,19 @@ class Scene:
 def seconds(stamp_ns: int) -> float:
     """Scene time of a stamp."""
     return (int(stamp_ns) - START_NS) * 1e-9
+
+
+def _texture_size(height: int) -> int:
+    """Texels across a skin texture for images of this height: finer ones would not be seen."""
+    return int(np.clip(2 ** np.ceil(np.log2(1.5 * height)), 128, DEFAULT_TEXTURE_SIZE))
+
+
+def _skin_color(person: Person) -> NDArray[np.float64]:
+    """Linear RGB (3,) of the bridge of the nose, which no beard or make-up covers."""
+    model, texture = person.model, person.skin[0]
+    bridge = model.landmarks["ibug68"][27:30].interpolate(model.uv_triangles, model.uv)
+    columns, rows = (bridge * len(texture)).astype(int).T
+    return np.mean((texture[rows, columns, :3] / 255.0) ** 2, axis=0)
 
 
 def _rotated(light: Light, light_from_rig: NDArray[np.float64]) -> Light:

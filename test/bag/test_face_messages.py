@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from flowface_ros.bag.face_messages import (
     RosbagsTypes,
     camera_info_message,

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.state import HeadState, all_unknowns, neutral_state, retract
 from flowface_ros.rigid import apply, rotation_from_rotvec
 from flowface_ros.track.tracked_head import HEAD_FROM_FACE, face_pose, face_pose_covariance
-from scipy.spatial.transform import Rotation
 
 
 @pytest.fixture(scope="module")
