@@ -109,8 +109,8 @@ def _weights(cells: Tensor, fraction: Tensor, side: int) -> Tensor:
 
 def _correlate(cells: Tensor, uv_features: Tensor, index: Tensor) -> Tensor:
     """cells (B, HW, C), uv_features (P, C), index (B, P, K) -> correlations (B, P, K)."""
-    batch, count, channels = cells.shape
-    first = torch.arange(batch, device=cells.device).view(-1, 1, 1) * count
+    count, channels = int(cells.shape[1]), int(cells.shape[2])
+    first = torch.arange(cells.shape[0], device=cells.device).view(-1, 1, 1) * count
     picked = cells.reshape(-1, channels)[index + first]
     return torch.matmul(picked, uv_features[:, :, None]).squeeze(-1)
 
@@ -120,8 +120,8 @@ def _interpolate(square: Tensor, patch: Patch) -> Tensor:
 
     Texels come last: the arithmetic then runs along them instead of along a few cells.
     """
-    side = patch.row_weights.shape[2] + 1
-    square = square.transpose(1, 2).unflatten(1, (side, side))
+    side = int(patch.row_weights.shape[2]) + 1
+    square = square.transpose(1, 2).reshape(-1, side, side, int(square.shape[1]))
     upper, lower = patch.row_weights[:, 0, :, None], patch.row_weights[:, 1, :, None]
     rows = square[:, :-1] * upper + square[:, 1:] * lower
     left, right = patch.column_weights[:, 0, None], patch.column_weights[:, 1, None]

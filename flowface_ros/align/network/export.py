@@ -59,7 +59,7 @@ class DeployedNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, crop_px, crop_px, 3) uint8 -> outputs in the order of `output_names`."""
-        output = self.network(image.permute(0, 3, 1, 2).float() / 255.0)
+        output = self.network(image.permute(0, 3, 1, 2).float() / 255.0, every_iteration=False)
         last = (output.position_px[-1], output.log_sigma[-1])
         if output.presence is None:
             return last
@@ -79,6 +79,7 @@ def export_onnx(network: FlowNetwork, path: Path, licence: str = "Apache-2.0") -
     deployed = deployed_network(network)
     model = onnx.load_from_string(_trace(deployed))
     _expand_shared_weights(model.graph)
+    _declare_outputs(model.graph, int(deployed.network.answered.numel()))
     stored = {array.name for array in model.graph.initializer}
     nodes = [node.name for node in model.graph.node]
     metadata = NetworkMetadata(
@@ -154,6 +155,15 @@ def _expand_shared_weights(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _declare_outputs(graph: onnx.GraphProto, count: int) -> None:
+    """Write the outputs' shapes, which tracing does not always find."""
+    shapes = {"position_px": ["batch", count, 2], "log_sigma": ["batch", count]}
+    for output in graph.output:
+        shape = shapes.get(output.name, ["batch"])
+        info = onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, shape)
+        output.CopyFrom(info)
 
 
 def _skeleton(metadata: NetworkMetadata, weights: Mapping[str, NDArray]) -> FlowNetwork:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from flowface_ros.align.network.flow_network import FlowNetwork
 
 FLOP_PER_MAC = 2
+_REPEAT = re.compile(r"_\d+$")
+"""What the exporter adds to the scope of a module that is run again."""
 GIGA = 1e9
 OTHER = "correlation and first flow"
 """What is computed between the modules: the volume, and the products with atlas constants."""
@@ -46,6 +49,7 @@ def total(costs: Sequence[ModuleCost]) -> ModuleCost:
 def network_cost(network: FlowNetwork) -> list[ModuleCost]:
     """Costs of a torch network; the UV encoding counts as baked, so it has constants only."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from flowface_ros.align.network.export import deployed_network
@@ -53,8 +57,10 @@ def network_cost(network: FlowNetwork) -> list[ModuleCost]:
     learned = {name: _size(module.parameters()) for name, module in network.named_children()}
     baked = deployed_network(network).network
     side = network.config.crop_px
-    with torch.no_grad(), FlopCounterMode(display=False, depth=2) as counter:
-        baked(torch.zeros(1, 3, side, side))
+    # The counter does not know the CPU's fused attention.
+    plain_attention = sdpa_kernel(SDPBackend.MATH)
+    with torch.no_grad(), plain_attention, FlopCounterMode(display=False, depth=2) as counter:
+        baked(torch.zeros(1, 3, side, side), every_iteration=False)
     flop = {
         module: sum(operations.values()) for module, operations in counter.get_flop_counts().items()
     }
@@ -116,7 +122,7 @@ def _size(tensors: Any) -> int:
 def _scope(name: str, separator: str) -> str:
     """`network/encoder/stem/Conv` -> `encoder`; names without a module go to `OTHER`."""
     parts = name.strip(separator).removeprefix(f"network{separator}").split(separator)
-    return parts[0] if len(parts) > 1 else OTHER
+    return _REPEAT.sub("", parts[0]) if len(parts) > 1 else OTHER
 
 
 def _profile(path: Path) -> list[Mapping[str, Any]]:

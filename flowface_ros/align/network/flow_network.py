@@ -10,6 +10,7 @@ Shapes: B crops, G = grid, P = G * G texels of the whole square, Q valid texels 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,8 +133,11 @@ class FlowNetwork(nn.Module):
         if self.config.first_flow == "landmarks":
             self.register_buffer("landmark_matrix", torch.from_numpy(atlas.landmark_matrix))
 
-    def forward(self, image: Tensor) -> FlowOutput:
-        """image (B, 3, crop_px, crop_px) RGB in [0, 1] -> FlowOutput."""
+    def forward(self, image: Tensor, every_iteration: bool = True) -> FlowOutput:
+        """image (B, 3, crop_px, crop_px) RGB in [0, 1] -> FlowOutput.
+
+        every_iteration: False gives the answer alone, which spares the upsampling of the others.
+        """
         encoded = self.encoder(image)
         features = self.fusion(encoded.levels)
         uv = self.uv()
@@ -149,19 +153,25 @@ class FlowNetwork(nn.Module):
         if self.config.update == "basic":
             context = context.expand(image.shape[0], -1, -1, -1)
         position, log_sigma = first, self.first_log_sigma.expand(image.shape[0], -1)
-        positions, log_sigmas = [self._answer(position, hidden)], [self._sigma(log_sigma, hidden)]
-        for _ in range(self.config.iterations):
+        answers = [self._answer(position, log_sigma, hidden)] if every_iteration else []
+        for index in range(self.config.iterations):
             position = position.detach()
             correlations = self.lookup(volume, uv.features, position, self.config.feature_size)
             flows = self._flow_features(position, first.detach(), heatmap)
-            correlations = correlations.unflatten(2, (self.config.grid, self.config.grid))
+            correlations = self._square(correlations)
             hidden = self.update(hidden, context, correlations, self._to_grid(flows))
             delta, log_sigma_change = self.head(hidden)
             position = position + FEATURE_STRIDE * _to_rows(delta)
             log_sigma = self.first_log_sigma + log_sigma_change.flatten(1)
-            positions.append(self._answer(position, hidden))
-            log_sigmas.append(self._sigma(log_sigma, hidden))
-        return FlowOutput(positions, log_sigmas, heatmap, encoded.landmarks, encoded.presence)
+            if every_iteration or index == self.config.iterations - 1:
+                answers.append(self._answer(position, log_sigma, hidden))
+        return FlowOutput(
+            [position for position, _ in answers],
+            [log_sigma for _, log_sigma in answers],
+            heatmap,
+            encoded.landmarks,
+            encoded.presence,
+        )
 
     def bake(self) -> FlowNetwork:
         """Replace the UV encoding by its present output; for inference only. Returns self."""
@@ -205,24 +215,22 @@ class FlowNetwork(nn.Module):
             parts.append(_heatmap_features(heatmap, position).detach())
         return torch.cat(parts, dim=2)
 
-    def _answer(self, position: Tensor, hidden: Tensor) -> Tensor:
-        """(B, P, 2) -> (B, Q, 2), on the output grid."""
+    def _answer(self, position: Tensor, log_sigma: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P, 2), (B, P) -> (B, Q, 2), (B, Q): on the output grid, sigma within its range."""
         if self.upsample is not None:
-            position = _to_rows(self.upsample(self._to_grid(position), hidden))
-        return position[:, self.answered]
-
-    def _sigma(self, log_sigma: Tensor, hidden: Tensor) -> Tensor:
-        """(B, P) -> (B, Q), on the output grid, within the configured range."""
-        if self.upsample is not None:
-            grid = self._to_grid(log_sigma[..., None])
-            log_sigma = self.upsample(grid, hidden).flatten(1)
-        low, high = np.log(self.config.min_sigma_px), np.log(self.config.max_sigma_px)
-        return log_sigma[:, self.answered].clamp(float(low), float(high))
+            rows = torch.cat([position, log_sigma[..., None]], dim=2)
+            fine = _to_rows(self.upsample(self._to_grid(rows), hidden))
+            position, log_sigma = fine[..., :2], fine[..., 2]
+        low, high = math.log(self.config.min_sigma_px), math.log(self.config.max_sigma_px)
+        return position[:, self.answered], log_sigma[:, self.answered].clamp(low, high)
 
     def _to_grid(self, rows: Tensor) -> Tensor:
         """(B, P, C) -> (B, C, G, G)."""
-        side = self.config.grid
-        return rows.transpose(1, 2).reshape(-1, rows.shape[2], side, side)
+        return self._square(rows.transpose(1, 2))
+
+    def _square(self, flat: Tensor) -> Tensor:
+        """(B, C, P) -> (B, C, G, G)."""
+        return flat.reshape(-1, int(flat.shape[1]), self.config.grid, self.config.grid)
 
 
 def _to_rows(grid: Tensor) -> Tensor:

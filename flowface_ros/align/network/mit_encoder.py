@@ -70,7 +70,8 @@ class OverlapPatchEmbedding(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, int, int]:
         """(B, Cin, H, W) -> tokens (B, H/stride * W/stride, C), rows, columns."""
         embedded = self.projection(image)
-        rows, columns = embedded.shape[-2:]
+        # Plain integers, so that an exported graph holds these sizes as constants.
+        rows, columns = int(embedded.shape[-2]), int(embedded.shape[-1])
         return self.norm(embedded.flatten(2).transpose(1, 2)), rows, columns
 
 
@@ -90,19 +91,20 @@ class EfficientSelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(B, rows * columns, C) -> (B, rows * columns, C)."""
-        batch, count, channels = tokens.shape
+        channels = int(tokens.shape[2])
         query = self._split(self.query(tokens))
         source = tokens
         if self.reduce is not None:
-            grid = tokens.transpose(1, 2).reshape(batch, channels, rows, columns)
+            grid = _to_grid(tokens, rows, columns)
             source = self.norm(self.reduce(grid).flatten(2).transpose(1, 2))
         key, value = self.key_value(source).chunk(2, dim=-1)
         mixed = functional.scaled_dot_product_attention(query, self._split(key), self._split(value))
-        return self.output(mixed.transpose(1, 2).reshape(batch, count, channels))
+        return self.output(mixed.transpose(1, 2).reshape(-1, rows * columns, channels))
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, C / heads)."""
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        count, channels = int(tokens.shape[1]), int(tokens.shape[2])
+        return tokens.reshape(-1, count, self.heads, channels // self.heads).transpose(1, 2)
 
 
 class MixFeedForward(nn.Module):
@@ -117,7 +119,7 @@ class MixFeedForward(nn.Module):
 
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(B, rows * columns, C) -> (B, rows * columns, C)."""
-        hidden = self.expand(tokens).transpose(1, 2).unflatten(2, (rows, columns))
+        hidden = _to_grid(self.expand(tokens), rows, columns)
         hidden = functional.gelu(self.depthwise(hidden).flatten(2).transpose(1, 2))
         return self.contract(hidden)
 
@@ -175,7 +177,7 @@ class MitStage(nn.Module):
         tokens, rows, columns = self.embedding(image)
         for block in self.blocks:
             tokens = block(tokens, rows, columns)
-        return self.norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))
+        return _to_grid(self.norm(tokens), rows, columns)
 
 
 class MitEncoder(nn.Module):
@@ -218,6 +220,11 @@ class MitEncoder(nn.Module):
             features = stage(features)
             levels.append(features)
         return EncodedImage(tuple(levels))
+
+
+def _to_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """(B, rows * columns, C) -> (B, C, rows, columns)."""
+    return tokens.transpose(1, 2).reshape(-1, int(tokens.shape[2]), rows, columns)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -30,7 +30,7 @@ class ConvexUpsample(nn.Module):
     def forward(self, values: Tensor, hidden: Tensor) -> Tensor:
         """values (B, C, G, G), hidden (B, Ch, G, G) -> (B, C, G * factor, G * factor)."""
         factor = self.factor
-        channels, rows, columns = values.shape[1:]
+        channels, rows, columns = (int(size) for size in values.shape[1:])
         logits = self.weights(hidden).view(-1, 1, NEIGHBOURS, factor, factor, rows, columns)
         weights = torch.softmax(logits.float(), dim=2)
         padded = functional.pad(values, (1, 1, 1, 1), mode="replicate")
