@@ -9,6 +9,9 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ROS1_MAGIC = b"#ROSBAG V"
 _SQLITE_HEADER_BYTES = 100
 
+_URI_CHARACTERS = "#?%"
+"""rosbags opens SQLite by a URI that it does not quote: with these it would open another file."""
+
 STORAGE_SUFFIXES = (".mcap", ".db3")
 
 
@@ -37,11 +40,18 @@ def check_storage_file(path: Path) -> None:
     if path.suffix == ".mcap":
         _check_mcap(path, head, tail)
     elif path.suffix == ".db3":
+        check_sqlite_path(path)
         _check_sqlite(path, head, size)
     else:
         raise BagError(
             f"{path}: not a bag; a bag is a directory with metadata.yaml, a .mcap or a .db3 file"
         )
+
+
+def check_sqlite_path(path: Path) -> None:
+    """Raise BagError for a path at which SQLite storage cannot be opened."""
+    if any(character in str(path) for character in _URI_CHARACTERS):
+        raise BagError(f"{path}: SQLite bags need a path without {' '.join(_URI_CHARACTERS)}")
 
 
 def _check_mcap(path: Path, head: bytes, tail: bytes) -> None:

@@ -20,6 +20,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from flowface_ros.bag.message_types import message_types
+from flowface_ros.bag.storage_check import check_sqlite_path
 
 _SUFFIXES = {"mcap": ".mcap", "sqlite3": ".db3"}
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -60,12 +61,18 @@ class BagWriter:
             raise FileExistsError(f"{self.path}: exists already, not overwritten")
         parent = self.path.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
+        if self._storage == "sqlite3":
+            check_sqlite_path(self.path.absolute())
         self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
         name = self.path.stem if self._single_file else self.path.name
         self._writer = Writer(
             self._folder / name, version=_FORMAT_VERSION, storage_plugin=_PLUGINS[self._storage]
         )
-        self._writer.open()
+        try:
+            self._writer.open()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         return self
 
     def write(self, topic: str, message: Any, stamp_ns: int, *, latched: bool = False) -> None:

@@ -367,6 +367,20 @@ def test_what_the_writer_refuses(tmp_path):
     assert open_bag(tmp_path / "a.mcap").message_count == 1
 
 
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b"])
+def test_paths_with_special_characters(tmp_path, name):
+    write_everything(tmp_path / f"{name}.mcap", "mcap")
+    with open_bag(tmp_path / f"{name}.mcap") as bag:
+        assert bag.message_count == len(messages())
+    with pytest.raises(ValueError, match="SQLite bags need a path without"):
+        write_everything(tmp_path / f"{name}.db3", "sqlite3")
+    assert len(list(tmp_path.iterdir())) == 1
+    write_everything(tmp_path / "plain.db3", "sqlite3")
+    (tmp_path / "plain.db3").rename(tmp_path / f"{name}.db3")
+    with pytest.raises(BagError, match="SQLite bags need a path without"):
+        open_bag(tmp_path / f"{name}.db3")
+
+
 def test_tf_message_has_the_official_type_hash():
     assert message_types().hash_rihs01("tf2_msgs/msg/TFMessage") == (
         "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
