@@ -6,9 +6,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat, QosDurability
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+    MessageDefinitionFormat,
+    QosDurability,
+)
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -158,8 +163,11 @@ def _topics(connections: list[Connection]) -> dict[str, Topic]:
     topics: dict[str, Topic] = {}
     for connection in sorted(connections, key=lambda c: c.topic):
         before = topics.get(connection.topic, Topic(connection.msgtype, 0))
-        profiles = connection.ext.offered_qos_profiles
-        latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
+        extension = cast("ConnectionExtRosbag2", connection.ext)
+        latched = any(
+            profile.durability == QosDurability.TRANSIENT_LOCAL
+            for profile in extension.offered_qos_profiles
+        )
         topics[connection.topic] = Topic(
             before.type, before.count + connection.msgcount, before.latched or latched
         )

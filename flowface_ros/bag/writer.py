@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from rosbags.interfaces import (
     Connection,
@@ -25,7 +25,7 @@ from flowface_ros.bag.storage_check import check_sqlite_path
 _SUFFIXES = {"mcap": ".mcap", "sqlite3": ".db3"}
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
-_FORMAT_VERSION = 8
+_FORMAT_VERSION: Final = 8
 """The newest that every ROS 2 from Humble on plays; 9 writes QoS values that Humble refuses."""
 
 _INFINITE = QosTime(9223372036, 854775807)
