@@ -61,6 +61,58 @@ class AcceptConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MotionConfig:
+    """How heads and faces move between frames."""
+
+    acceleration: float = 3.0
+    """Root mean square of the head's random acceleration, m/s^2."""
+    angular_acceleration: float = 20.0
+    """The same of its rotation, rad/s^2."""
+    acceleration_time: float = 0.1
+    """How long (s) such an acceleration lasts."""
+    velocity_time: float = 0.5
+    """Time (s) in which the velocity of a head that is not seen fades to 1/e."""
+    neck_time: float = 1.0
+    """Time (s) in which the neck's rotation forgets itself; short follows fast, and jitters."""
+    jaw_time: float = 0.1
+    """The same of the jaw, which speech moves."""
+    eye_time: float = 0.1
+    """The same of the eyes, which jump."""
+    lid_time: float = 0.03
+    """The same of blinks and other movements of the lids."""
+    expression_time: float = 0.15
+    """The same of all other expression coefficients."""
+    longest_gap: float = 1.0
+    """Time (s) without a fit after which nothing is predicted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig:
+    """Which frames tell a person's shape."""
+
+    viewpoint_deg: float = 15.0
+    """Size of a viewpoint cell: cameras in the same cell see the same of a head."""
+    keyframes_per_viewpoint: int = 4
+    """Frames kept of one viewpoint; the errors of more of them would repeat."""
+    max_keyframes: int = 40
+    """In all; then only better frames of known viewpoints come in."""
+    converged_gain: float = 0.01
+    """Share by which the last keyframes each lowered the shape's uncertainty: below, it is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """When a camera's extrinsics are called wrong."""
+
+    significance: float = 1e-3
+    """Chance of a false alarm over all cameras, if errors are as modelled."""
+    min_shift_px: float = 1.0
+    """Shift of the head in the image (root mean square) below which a camera is not named."""
+    min_frames: int = 1
+    """Frames before anything is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitConfig:
     """Everything about a fit that is not in the observations."""
 

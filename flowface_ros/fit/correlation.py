@@ -49,8 +49,21 @@ class Patches:
         if self.share == 0 or not len(self.start):
             return gram
         sums = np.add.reduceat(whitened[self.order], self.start, axis=0)
+        return self._blend(sums, gram)
+
+    def view_covariance(self, rows: Array, points: NDArray[np.int32], gram: Array) -> Array:
+        """The same for the rows (k, 2, n) of one view and the points (k,) that they are of."""
+        if self.share == 0 or not len(self.start):
+            return gram
+        patch = np.zeros(len(self.order), np.int64)
+        patch[self.order] = np.searchsorted(self.start, np.arange(len(self.order)), "right") - 1
+        sums = np.zeros((len(self.start), *rows.shape[1:]))
+        np.add.at(sums, patch[points], rows)
+        return self._blend(sums, gram)
+
+    def _blend(self, sums: Array, gram: Array) -> Array:
         total = np.zeros_like(gram)
-        for axis in range(3):
+        for axis in range(sums.shape[1]):
             total += sums[:, axis].T @ (self.correlation @ sums[:, axis])
         return (1 - self.share) * gram + self.share * total
 
@@ -114,13 +127,12 @@ def measure_correlation(
     edges = np.linspace(0.0, longest, bins + 1)
     which = np.digitize(distance[upper], edges) - 1
     use = which < bins
-    weight = np.bincount(which[use], pairs[upper][use], bins)
+    weight: Array = np.bincount(which[use], pairs[upper][use], bins).astype(np.float64)
     total = np.bincount(which[use], products[upper][use], bins)
-    middle = np.bincount(which[use], distance[upper][use], bins)
-    count = np.bincount(which[use], minlength=bins)
+    middle = np.bincount(which[use], distance[upper][use] * pairs[upper][use], bins)
     good = weight > 0
     rho = total[good] / weight[good] / variance
-    return _fit_kernel(middle[good] / np.maximum(count[good], 1).astype(np.float64), rho, weight[good])
+    return _fit_kernel(np.asarray(middle[good] / weight[good]), rho, weight[good])
 
 
 def _fit_kernel(distance: Array, rho: Array, weight: Array) -> tuple[float, float]:

@@ -33,7 +33,8 @@ _ON_BOUND = 1e-9
 class Posterior:
     """What a fit knows.
 
-    covariance: (n, n) of the error of the unknowns. information: (n, n) Hessian, priors included.
+    covariance: (n, n) of the error of the unknowns. information: (n, n) Hessian, priors included;
+    data: the observations' share of it.
     meat: (n, n) covariance of the energy's gradient at the truth, with
     covariance = information^-1 meat information^-1. score_variance: of the loss's
     score per axis over the mean weight; 0.72 for Gaussian errors of the stated sigmas at nu = 5.
@@ -41,6 +42,7 @@ class Posterior:
 
     covariance: Array
     information: Array
+    data: Array
     meat: Array
     score_variance: float
 
@@ -62,7 +64,7 @@ def posterior(
     half = cho_solve(factor, meat)
     covariance = cho_solve(factor, half.T)
     covariance = 0.5 * (covariance + covariance.T)
-    return Posterior(covariance, data + prior, meat, variance)
+    return Posterior(covariance, data + prior, data, meat, variance)
 
 
 def _bound_information(equations: NormalEquations, room: tuple[Array, Array]) -> Array:

@@ -229,7 +229,18 @@ class FrameFitter:
             state, status = _bare(estimate.state), FitStatus.UNCERTAIN
         focal = float(np.exp(estimate.log_zoom))
         sigma = float(np.sqrt(known.covariance[n, n])) * focal if problem.focal_camera else 0.0
-        return FitResult(status, state, statistics, report, problem.unknowns, known, focal, sigma)
+        return FitResult(
+            status,
+            state,
+            statistics,
+            report,
+            problem.unknowns,
+            known,
+            belief,
+            len(problem.priors) > 1,
+            focal,
+            sigma,
+        )
 
     def _judge(
         self, problem: Problem, equations: NormalEquations, report: Report, known: Posterior

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flowface_ros.fit import robust
 from flowface_ros.fit.covariance import Posterior
 from flowface_ros.fit.levenberg import Report
+from flowface_ros.fit.priors import ShapeBelief
 from flowface_ros.fit.views import Views
 from flowface_ros.head.state import HeadState, Unknowns
 
@@ -60,6 +61,7 @@ class FitResult:
     solved for have the covariance that they were given, zero if none.
     views: statistics by camera, in the rig's order.
     unknowns, posterior: what was solved for and known of it; None when no fit was made.
+    belief: what was known of the shape before this fit. used_prior: whether earlier frames were.
     focal_factor, focal_sigma: of the unknown focal length over the nominal one; 1 and 0 if known.
     """
 
@@ -69,6 +71,8 @@ class FitResult:
     report: Report | None = None
     unknowns: Unknowns | None = None
     posterior: Posterior | None = None
+    belief: ShapeBelief | None = None
+    used_prior: bool = False
     focal_factor: float = 1.0
     focal_sigma: float = 0.0
 

@@ -1,0 +1,140 @@
+"""What a picture says about a person's shape before any fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.fit.priors import ShapeBelief, unit_shape_belief
+from flowface_ros.head.model import HeadModel
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+class ShapePrior(Protocol):
+    """Anything that knows about shapes."""
+
+    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
+        """What crops (H, W, 3) RGB of one person's face say; () says what holds for anybody."""
+
+
+class UnitShapePrior:
+    """`none`: nothing but the head's own distribution."""
+
+    def __init__(self, model: HeadModel) -> None:
+        self._belief = unit_shape_belief(model)
+
+    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
+        return self._belief
+
+
+class NetworkShapePrior:
+    """`network`: an ONNX regressor, image (N, 3, H, W) in [0, 1] to mean and log_sigma (N, S).
+
+    Crops must be of the size that the network takes, cut as the aligner cuts them.
+    """
+
+    def __init__(self, model: HeadModel, path: Path) -> None:
+        """ValueError when the network's outputs do not fit the head."""
+        self._model, self._session = model, _open_network(path)
+        (given,) = self._session.get_inputs()
+        names = {output.name for output in self._session.get_outputs()}
+        if not {"mean", "log_sigma"} <= names or len(given.shape) != 4:
+            raise ValueError(f"{path}: needs one image input and the outputs mean and log_sigma")
+        self._input, self._size = given.name, tuple(given.shape[2:])
+
+    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
+        if not faces:
+            return unit_shape_belief(self._model)
+        images = np.stack([_check_face(face, self._size) for face in faces])
+        batch = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+        means, logs = self._session.run(["mean", "log_sigma"], {self._input: batch})
+        if means.shape[1] != self._model.shape_count:
+            count, own = means.shape[1], self._model.shape_count
+            raise ValueError(f"the shape network gives {count} coefficients, the head has {own}")
+        return _combined(np.asarray(means, np.float64), np.exp(np.asarray(logs, np.float64)))
+
+
+def _combined(means: Array, sigmas: Array) -> ShapeBelief:
+    """Of several crops: their errors repeat, so the mean is as uncertain as a single one."""
+    variance = (sigmas**2).mean(axis=0)
+    return ShapeBelief(means.mean(axis=0), np.diag(1 / variance), np.diag(variance))
+
+
+def _check_face(face: Image, size: tuple[int, ...]) -> Image:
+    if face.shape != (*size, 3) or face.dtype != np.uint8:
+        raise ValueError(f"face is {face.shape} {face.dtype}, must be {(*size, 3)} uint8")
+    return face
+
+
+class MicaShapePrior:
+    """`mica`: the user's MICA network, converted once to ONNX; its coefficients are FLAME's.
+
+    MICA (Zielonka et al., Towards Metrical Reconstruction of Human Faces, ECCV 2022) gives no
+    uncertainty: `sigma` standard deviations are taken for every coefficient.
+    """
+
+    def __init__(self, model: HeadModel, path: Path, sigma: float = 0.5) -> None:
+        """ValueError when the head's shape basis is not FLAME's or the file is not MICA."""
+        if model.shape_count < 1 or "flame" not in model.name.lower():
+            raise ValueError(f"head {model.name!r}: MICA's coefficients need a FLAME head")
+        self._model, self._sigma, self._session = model, sigma, _open_network(path)
+        given, made = self._session.get_inputs(), self._session.get_outputs()
+        if [g.name for g in given] != ["face"] or [m.name for m in made] != ["shape"]:
+            raise ValueError(f"{path}: not a converted MICA network")
+
+    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
+        """faces: (112, 112, 3), aligned as ArcFace aligns them (`align_for_arcface`)."""
+        if not faces:
+            return unit_shape_belief(self._model)
+        images = np.stack([_check_face(face, (112, 112)) for face in faces])
+        batch = (images.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
+        (shape,) = self._session.run(["shape"], {"face": batch})
+        count = min(shape.shape[1], self._model.shape_count)
+        mean = np.zeros((len(faces), self._model.shape_count))
+        sigma = np.ones_like(mean)
+        mean[:, :count], sigma[:, :count] = shape[:, :count], self._sigma
+        return _combined(mean, sigma)
+
+
+_ARCFACE_POINTS = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+"""Where ArcFace's 112 x 112 crop has the eyes (the image's left first), nose and mouth corners."""
+
+
+def align_for_arcface(image: Image, points: Array) -> Image:
+    """The crop (112, 112, 3) of an image (H, W, 3) RGB for five points (5, 2), pixels: eye centres
+    (the image's left first), tip of the nose, corners of the mouth."""
+    import cv2
+
+    if np.shape(points) != (5, 2) or not np.isfinite(points).all():
+        raise ValueError(f"points must be 5 finite places, have shape {np.shape(points)}")
+    source = np.asarray(points, np.float64)
+    a, b = source - source.mean(axis=0), _ARCFACE_POINTS - _ARCFACE_POINTS.mean(axis=0)
+    # Least-squares similarity as one complex factor: b = factor * a
+    a_c, b_c = a[:, 0] + 1j * a[:, 1], b[:, 0] + 1j * b[:, 1]
+    factor = np.vdot(a_c, b_c) / np.vdot(a_c, a_c)
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    shift = _ARCFACE_POINTS.mean(axis=0) - linear @ source.mean(axis=0)
+    return cv2.warpAffine(image, np.column_stack([linear, shift]), (112, 112))
+
+
+def _open_network(path: Path) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(f"{path}: not a network that ONNX Runtime can open: {error}") from error
