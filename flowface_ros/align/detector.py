@@ -126,10 +126,11 @@ class FaceDetector:
         self.detect(np.zeros((480, 640, 3), np.uint8))
 
     def _short_range_candidates(self, image: NDArray[np.uint8]) -> _Candidates:
-        view = _resized(image, _SHORT_RANGE_SIDE / max(image.shape[:2]))
-        padded = _padded(view, _SHORT_RANGE_SIDE, _SHORT_RANGE_SIDE)
-        outputs = self._short_range.run(image=padded[None])
-        return self._decoded(outputs, self._anchors, _image_from_view(image, view))
+        side = _SHORT_RANGE_SIDE
+        view = _resized(image, side / max(image.shape[:2]))
+        pixels, corner = _centred(view, side, side)
+        outputs = self._short_range.run(image=pixels[None])
+        return self._decoded(outputs, self._anchors - corner, _image_from_view(image, view))
 
     def _full_range_candidates(self, image: NDArray[np.uint8], side: float) -> _Candidates:
         """side: what the picture's shorter side is resized to, pixels."""
@@ -138,18 +139,19 @@ class FaceDetector:
         )
         multiple = _FULL_RANGE_MULTIPLE
         height, width = (-(-n // multiple) * multiple for n in view.shape[:2])
-        outputs = self._full_range.run(image=_padded(view, height, width)[None])
+        pixels, corner = _centred(view, height, width)
+        outputs = self._full_range.run(image=pixels[None])
         step = _FULL_RANGE_STRIDE
         x, y = np.meshgrid(np.arange(0, width, step), np.arange(0, height, step))
         anchors = np.column_stack([x.ravel(), y.ravel()]) + step / 2
-        return self._decoded(outputs, anchors, _image_from_view(image, view))
+        return self._decoded(outputs, anchors - corner, _image_from_view(image, view))
 
     def _decoded(
         self, outputs: dict[str, NDArray], anchors: Array, image_from_view: Array
     ) -> _Candidates:
         """Candidates above the threshold, in picture pixels.
 
-        anchors: (A, 2) network input pixels, measured from the first pixel's corner.
+        anchors: (A, 2) pixels of the resized picture, measured from its first pixel's corner.
         """
         scores = outputs["scores"][0]
         kept = np.flatnonzero(scores >= self._min_score)
@@ -223,7 +225,11 @@ def _image_from_view(image: NDArray[np.uint8], view: NDArray[np.uint8]) -> Array
     return np.array([image.shape[1] / view.shape[1], image.shape[0] / view.shape[0]])
 
 
-def _padded(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    padded = np.zeros((height, width, 3), np.uint8)
-    padded[: image.shape[0], : image.shape[1]] = image
-    return padded
+def _centred(
+    view: NDArray[np.uint8], height: int, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The view in the middle of a black picture, and the place (2,) of its first pixel there."""
+    top, left = (height - view.shape[0]) // 2, (width - view.shape[1]) // 2
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[top : top + view.shape[0], left : left + view.shape[1]] = view
+    return pixels, np.array([left, top])

@@ -20,17 +20,20 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 """Rows of the points: the subject's outer eye corners, whose line gives the roll."""
 
 _CANDIDATE_SCORE = 0.35
-"""Detector score that is worth a look by the landmark network. Faces at the limit of the detector's
-resolution score this; so do discs, blobs and cats, which the looks tell apart."""
+"""Detector score that is worth a look by the landmark network. Faces that are small or half hidden
+score this; so do discs, blobs and cats, which the looks tell apart."""
 
-_SURE_SCORE = 0.6
-"""From this detector score times presence on, one look suffices: no picture without a face was seen
-to reach it."""
+_SURE_CONFIDENCE = 0.7
+"""From this detector score times presence on, one look suffices. The most that a picture without a
+face was seen to reach is 0.66."""
 
+_MORE_LOOKS = 2
+"""Below that, two looks that follow each other must agree; each goes where the last found the face,
+so the second or third finds a half hidden one that the detector's box missed."""
 _STEADY_PRESENCE = 0.9
 _STEADY_DISTANCE = 0.03
-"""Below that, both looks must be this certain and agree this well (mean distance of the points over
-the distance between the eyes): points on what is no face run away, by 0.05 to 0.5."""
+"""Both looks' presence, and the mean distance of their points over the distance between the eyes.
+On what is no face the points run away, by 0.05 to 0.5."""
 
 _SAME_FACE_OVERLAP = 0.3
 """Two sets of landmarks whose boxes overlap more (intersection over union) are of one face."""
@@ -122,14 +125,18 @@ class FaceFinder:
         detections = self.detector.detect(image, enough=max_faces)
         if not detections:
             return []
-        first = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)
-        doubtful = [face for face in first if not _is_sure(face) or _moved(face)]
-        found = [face for face in first if _is_sure(face) and not _moved(face)]
-        if doubtful:
+        looks = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)
+        found = [face for face in looks if _is_sure(face) and not _moved(face)]
+        doubtful = [face for face in looks if not (_is_sure(face) and not _moved(face))]
+        for _ in range(_MORE_LOOKS):
+            if not doubtful:
+                break
             crops = [crop_from_landmarks(face.points) for face in doubtful]
-            second = self._landmarks(image, crops, [face.detection for face in doubtful])
-            pairs = zip(doubtful, second, strict=True)
-            found += [face for before, face in pairs if _is_sure(face) or _steady(before, face)]
+            looks = self._landmarks(image, crops, [face.detection for face in doubtful])
+            pairs = list(zip(doubtful, looks, strict=True))
+            accepted = [_is_sure(after) or _steady(before, after) for before, after in pairs]
+            found += [face for face, ok in zip(looks, accepted, strict=True) if ok]
+            doubtful = [face for face, ok in zip(looks, accepted, strict=True) if not ok]
         return _distinct(found)[:max_faces]
 
     def warm_up(self) -> None:
@@ -169,7 +176,7 @@ def crop_from_landmarks(points: Array, size: int = CROP_SIZE) -> Crop:
 
 
 def _is_sure(face: FaceLandmarks) -> bool:
-    return face.confidence >= _SURE_SCORE
+    return face.confidence >= _SURE_CONFIDENCE
 
 
 def _steady(before: FaceLandmarks, after: FaceLandmarks) -> bool:
