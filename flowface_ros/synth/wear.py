@@ -269,7 +269,7 @@ def _torso_rings(fit: FitPoints, rng: np.random.Generator, sides: int = 48) -> _
     neck_z = np.ptp(fit.hem[:, 2]) / 2 * 0.97
     shoulder_x, chest_z = rng.uniform(0.17, 0.235), rng.uniform(0.09, 0.13)
     slope = rng.uniform(0.045, 0.085)
-    drop = np.array([-0.012, 0.0, 0.01, 0.022, 0.036, 0.052, 0.07, 0.095, 0.13, 0.18, 0.25, 0.34])
+    drop = np.array([-0.012, 0.0, 0.01, 0.022, 0.036, 0.052, 0.07, 0.095, 0.13, 0.18, 0.25, 0.34, 0.5, 0.7])
     widen = np.clip(drop / slope, 0, 1)
     x = neck_x + (shoulder_x - neck_x) * (1 - (1 - widen) ** 1.6)
     z = neck_z + (chest_z - neck_z) * np.clip(drop / 0.16, 0, 1) ** 0.8
@@ -294,7 +294,7 @@ def _torso_rings(fit: FitPoints, rng: np.random.Generator, sides: int = 48) -> _
 def make_torso(fit: FitPoints, skin: _Array, rng: np.random.Generator) -> list[Wearable]:
     """Neck base, shoulders and chest in skin colour, and a garment over them."""
     rings = _torso_rings(fit, rng)
-    body = Wearable(sheet(rings, closed=True), 0, Surface.SKIN, skin, 0.5, 0.028)
+    body = Wearable(sheet(rings, closed=True), 0, Surface.SKIN, skin, 0.55, 0.012)
     middle = rings.mean(axis=1, keepdims=True)
     outward = (rings - middle) * [1, 0, 1]
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True) + 1e-9
@@ -302,7 +302,7 @@ def make_torso(fit: FitPoints, skin: _Array, rng: np.random.Generator) -> list[W
     garment = rings + outward * loose + [0, loose, 0]
     angle = np.linspace(0, 2 * np.pi, rings.shape[1], endpoint=False)
     front = np.clip(np.cos(angle), 0, 1)
-    neckline = rng.choice([0.0, 0.0, 0.03, 0.08]) * front**6 + rng.uniform(0.004, 0.035)
+    neckline = rng.choice([0.0, 0.0, 0.02, 0.06]) * front**6 + rng.uniform(-0.006, 0.012)
     depth = np.linspace(0, 1, len(rings))
     drop = rings[0, :, 1] - rings[..., 1]
     start = neckline + 0.012
