@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import null_space
 from scipy.stats import chi2
 
 from flowface_ros import rigid
@@ -109,14 +110,16 @@ class RigHealth:
         """The rig with all cameras moved to where frames and a prior see them together.
 
         rotation_sigma (rad), translation_sigma (m): how well the calibration is trusted. The
-        heads' own motion makes a common motion of all cameras invisible; the prior keeps it zero.
+        heads' own motion makes a common motion of all cameras invisible; it is kept zero.
         """
         if rig.names != self._names:
             raise ValueError(f"rig has {rig.names}, the frames are of {self._names}")
         sigma = np.tile(np.repeat([rotation_sigma, translation_sigma], 3), len(self._names))
         if not np.all(sigma > 0):
             raise ValueError("rotation_sigma and translation_sigma must be > 0")
-        step = np.linalg.solve(self._information + np.diag(sigma**-2.0), -self._gradient)
+        seen = _relative_motions(rig, sigma)
+        information = seen.T @ (self._information + np.diag(sigma**-2.0)) @ seen
+        step = seen @ np.linalg.solve(information, -seen.T @ self._gradient)
         moved = []
         for camera, d in zip(rig, step.reshape(-1, EXTRINSICS), strict=True):
             turn = rigid.transform(rigid.rotation_from_rotvec(d[:3]), d[3:])
@@ -155,6 +158,18 @@ class RigHealth:
             translation_mm=1e3 * float(np.linalg.norm(correction[3:])),
             explained=float(-0.5 * correction @ gradient),
         )
+
+
+def _relative_motions(rig: Rig, sigma: Array) -> Array:
+    """Basis (6 C, 6 C - 6) of the camera motions whose prior-weighted common motion is zero."""
+    common = np.zeros((len(sigma), EXTRINSICS))
+    for c, camera in enumerate(rig):
+        pose = camera.camera_from_rig
+        rows = slice(EXTRINSICS * c, EXTRINSICS * c + 3)
+        common[rows, :3] = pose[:3, :3]
+        common[rows.stop : rows.stop + 3, :3] = rigid.skew(pose[:3, 3]) @ pose[:3, :3]
+        common[rows.stop : rows.stop + 3, 3:] = pose[:3, :3]
+    return null_space((common / sigma[:, None] ** 2).T)
 
 
 def _chi_square(gradient: Array, covariance: Array) -> tuple[float, int]:
