@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     export.set_defaults(weights_action=_export)
 
+    mica = actions.add_parser("import-mica", help="convert a MICA checkpoint to an ONNX file")
+    mica.add_argument("checkpoint", type=Path, help="the user's checkpoint (mica.tar)")
+    mica.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    mica.set_defaults(weights_action=_import_mica)
+
 
 def run(args: argparse.Namespace) -> int:
     return args.weights_action(args)
@@ -50,6 +55,14 @@ def _info(args: argparse.Namespace) -> int:
             cost.name: {k: v for k, v in vars(cost).items() if k != "name"} for cost in costs
         }
         args.json.write_text(json.dumps({**about, "modules": modules}, indent=1), encoding="utf-8")
+    return 0
+
+
+def _import_mica(args: argparse.Namespace) -> int:
+    from flowface_ros.fit.mica_export import export_mica
+
+    export_mica(args.checkpoint, args.out)
+    print(f"wrote {args.out}")
     return 0
 
 
