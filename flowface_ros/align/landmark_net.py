@@ -125,18 +125,18 @@ class FaceFinder:
         detections = self.detector.detect(image, enough=max_faces)
         if not detections:
             return []
-        looks = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)
-        found = [face for face in looks if _is_sure(face) and not _moved(face)]
-        doubtful = [face for face in looks if not (_is_sure(face) and not _moved(face))]
+        faces = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)
+        found = [face for face in faces if _is_settled(face)]
+        doubtful = [face for face in faces if not _is_settled(face)]
         for _ in range(_MORE_LOOKS):
             if not doubtful:
                 break
             crops = [crop_from_landmarks(face.points) for face in doubtful]
             looks = self._landmarks(image, crops, [face.detection for face in doubtful])
             pairs = list(zip(doubtful, looks, strict=True))
-            accepted = [_is_sure(after) or _steady(before, after) for before, after in pairs]
-            found += [face for face, ok in zip(looks, accepted, strict=True) if ok]
-            doubtful = [face for face, ok in zip(looks, accepted, strict=True) if not ok]
+            found += [after for before, after in pairs if _is_done(before, after)]
+            doubtful = [after for before, after in pairs if not _is_done(before, after)]
+        found += [face for face in doubtful if _is_sure(face)]
         return _distinct(found)[:max_faces]
 
     def warm_up(self) -> None:
@@ -179,6 +179,14 @@ def _is_sure(face: FaceLandmarks) -> bool:
     return face.confidence >= _SURE_CONFIDENCE
 
 
+def _is_settled(face: FaceLandmarks) -> bool:
+    return _is_sure(face) and not _moved(face)
+
+
+def _is_done(before: FaceLandmarks, after: FaceLandmarks) -> bool:
+    return _is_settled(after) or _steady(before, after)
+
+
 def _steady(before: FaceLandmarks, after: FaceLandmarks) -> bool:
     """Whether two looks at a face say the same."""
     distance = np.linalg.norm(after.points[:, :2] - before.points[:, :2], axis=1).mean()
@@ -191,7 +199,7 @@ def _moved(face: FaceLandmarks) -> bool:
     crop, after = face.crop, crop_from_landmarks(face.points)
     middle = np.full(2, (crop.size - 1) / 2)
     shift = np.abs(crop.to_crop(after.to_image(middle)) - middle).max() / crop.size
-    turn = np.angle(np.exp(1j * (face.roll - face.detection.roll)))
+    turn = np.angle(np.exp(1j * (face.roll - crop.roll)))
     growth = np.log(after.scale / crop.scale)
     return max(2 * shift, abs(turn), abs(growth)) > _MOVED
 

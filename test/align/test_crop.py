@@ -56,6 +56,7 @@ def test_roll_turns_x_towards_y() -> None:
     crop = make_crop((0.0, 0.0), 256.0, np.pi / 2, 256)
     along = crop.to_image([255.0, 127.5]) - crop.to_image([0.0, 127.5])
     np.testing.assert_allclose(along, [0, 255], atol=1e-9)
+    assert crop.roll == pytest.approx(np.pi / 2)
 
 
 @settings(deadline=None, max_examples=40)
