@@ -16,7 +16,7 @@ from flowface_ros.synth.overlay import Wireframe, draw_mesh, draw_points, visibl
 
 Image = NDArray[np.uint8]
 
-_TILE_HEIGHT = 360
+_TILE_HEIGHT = 400
 _CLOSE_UP_MARGIN = 1.08
 """Width of a close-up over that of the heads in it."""
 _GAP = 6
@@ -61,10 +61,10 @@ def _joined(tiles: Sequence[Image], axis: int) -> Image:
 def _plain(view: View, label: str) -> Image:
     width = round(_TILE_HEIGHT * view.camera.width / view.camera.height)
     tile = cv2.resize(view.image, (width, _TILE_HEIGHT), interpolation=cv2.INTER_AREA)
-    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(
-            tile, label, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA
-        )
+    (text_width, text_height), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    tile[: text_height + below + 6, : text_width + 12] //= 3
+    origin = (6, text_height + 4)
+    cv2.putText(tile, label, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
 
 
@@ -76,7 +76,7 @@ def _close_up(model: HeadModel, mesh: Wireframe, view: View) -> Image:
     cut = padded[y + size : y + 2 * size, x + size : x + 2 * size]
     tile = cv2.resize(cut, (_TILE_HEIGHT, _TILE_HEIGHT), interpolation=cv2.INTER_LINEAR)
     for vertices in view.heads:
-        tile = draw_mesh(tile, camera, vertices, mesh, opacity=0.45)
+        tile = draw_mesh(tile, camera, vertices, mesh, opacity=0.35)
         if _LANDMARKS in model.landmarks:
             points = model.landmarks[_LANDMARKS].interpolate(model.triangles, vertices)
             seen = visible_points(camera, points, vertices, mesh)

@@ -167,7 +167,8 @@ def _visible_edges(
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     # Counter-clockwise from outside is a negative area where y points down.
     facing = (area < 0)[mesh.edge_triangles].any(axis=1)
-    return visible[mesh.edges].all(axis=1) & facing
+    ends = np.asarray(visible[mesh.edges].all(axis=1))
+    return ends & facing
 
 
 def _unhidden(

@@ -28,7 +28,12 @@ from flowface_ros.synth.rigs import (
     sample_rig,
     subject_distance,
 )
-from flowface_ros.synth.sensor import Sensor, jittered_stamps_ns, sample_sensor
+from flowface_ros.synth.sensor import (
+    Sensor,
+    automatic_exposure,
+    jittered_stamps_ns,
+    sample_sensor,
+)
 
 START_NS = 1_700_000_000 * 1_000_000_000
 """Stamp of t = 0: a fixed date, so that a seed gives the same bag on every day."""
@@ -145,9 +150,7 @@ class Scene:
         )
         self.light = _rotated(sample_light(self._rng(_Stream.LIGHT)), _LIGHT_FROM_RIG)
         self.backdrop = Backdrop(sample_panorama(self._rng(_Stream.ROOM)))
-        self.sensors: tuple[Sensor, ...] = tuple(
-            sample_sensor(self._rng(_Stream.SENSOR, i), config.width) for i in range(config.cameras)
-        )
+        self._sensors: dict[int, Sensor] = {}
 
     def _rng(self, stream: _Stream, *index: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, int(stream), *index])
@@ -192,9 +195,18 @@ class Scene:
         rng = self._rng(_Stream.STAMPS, camera)
         return jittered_stamps_ns(rng, c.frames, c.fps, c.stamp_jitter_s, START_NS)
 
+    def sensor(self, camera: int) -> Sensor:
+        """A camera's sensor, whose automatic exposure has looked at the scene's first moment."""
+        if camera not in self._sensors:
+            sensor = sample_sensor(self._rng(_Stream.SENSOR, camera), self.config.width)
+            light = self._render_instant(camera, 0.0).color
+            exposure = sensor.exposure * automatic_exposure(light)
+            self._sensors[camera] = replace(sensor, exposure=exposure)
+        return self._sensors[camera]
+
     def render(self, camera: int, t: float) -> SceneImage:
         """The image that a camera takes at time t, the middle of its exposure."""
-        sensor = self.sensors[camera]
+        sensor = self.sensor(camera)
         times = self._exposure_times(camera, t, sensor.shutter_s)
         images = [self._render_instant(camera, instant) for instant in times]
         light = np.mean([image.color for image in images], axis=0)

@@ -13,6 +13,10 @@ _CODES = 4095
 """The sensor's analogue-to-digital converter has 12 bits."""
 _SHOULDER = 0.8
 """Encoded brightness above which highlights are compressed instead of clipped."""
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Of linear sRGB primaries."""
+_GREY, _EXPOSURE_RANGE = 0.2, (0.5, 4.0)
+"""Brightness that automatic exposure aims at, and how far it goes."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Sensor:
         variance += np.float32(self.read_noise**2)
         light += np.sqrt(variance) * rng.standard_normal(light.shape, np.float32)
         if self.saturation != 1.0:
-            grey = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+            grey = light @ _LUMINANCE
             light = grey[..., None] + np.float32(self.saturation) * (light - grey[..., None])
         codes = np.clip(light * _CODES, 0, _TABLE_SIZE - 1)
         return _encoding_table()[codes.astype(np.uint16)]
@@ -81,6 +85,17 @@ def _vignette(height: int, width: int, loss: float) -> NDArray[np.float32]:
     radius2 = radius2 / (((width - 1) / 2) ** 2 + ((height - 1) / 2) ** 2)
     spread = 1.0 / np.sqrt(1.0 - loss) - 1.0
     return ((1.0 + spread * radius2) ** -2).astype(np.float32)
+
+
+def automatic_exposure(linear: NDArray[np.float32]) -> float:
+    """The exposure that a camera chooses for a linear image (H, W, 3), by its middle.
+
+    As real ones do, it makes up for most of the difference from grey, not for all of it.
+    """
+    height, width = linear.shape[:2]
+    middle = linear[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    brightness = float((middle @ _LUMINANCE).mean())
+    return float(np.clip((_GREY / max(brightness, 1e-3)) ** 0.7, *_EXPOSURE_RANGE))
 
 
 def sample_sensor(rng: np.random.Generator, width: int) -> Sensor:

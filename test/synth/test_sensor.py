@@ -7,7 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowface_ros.synth.sensor import Sensor, jittered_stamps_ns, sample_sensor
+from flowface_ros.synth.sensor import (
+    Sensor,
+    automatic_exposure,
+    jittered_stamps_ns,
+    sample_sensor,
+)
 
 GREY = np.full((40, 60, 3), 0.18, np.float32)
 
@@ -89,3 +94,11 @@ def test_stamps_are_jittered_and_in_order() -> None:
 def test_jitter_that_swaps_images_is_refused() -> None:
     with pytest.raises(ValueError, match="stamp jitter"):
         jittered_stamps_ns(rng(), 10, 30.0, 0.017, 0)
+
+
+def test_automatic_exposure_brightens_the_dark_and_has_limits() -> None:
+    assert automatic_exposure(np.full((8, 8, 3), 0.2, np.float32)) == pytest.approx(1.0)
+    dark = automatic_exposure(np.full((8, 8, 3), 0.1, np.float32))
+    assert 1.4 < dark < 2.0
+    assert automatic_exposure(np.zeros((8, 8, 3), np.float32)) == 4.0
+    assert automatic_exposure(np.full((8, 8, 3), 50.0, np.float32)) == 0.5
