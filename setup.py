@@ -23,7 +23,13 @@ GENERATED = {"msg", "definitions"}
 """Folders below the package that CMake makes; setuptools installs the others."""
 
 TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "torch==2.13.0"]
-TOOLS = ["onnx>=1.17,<2", "flatbuffers>=24,<26", "scikit-image>=0.24,<0.28", "matplotlib>=3.8,<4"]
+TOOLS = [
+    "onnx>=1.17,<2",
+    "tflite>=2.18,<3",
+    "ai-edge-litert>=1.2,<3",
+    "scikit-image>=0.24,<0.28",
+    "matplotlib>=3.8,<4",
+]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
 

@@ -29,7 +29,7 @@ LINUX_WHEEL = (
     "--python-version=3.11",
     "--platform=manylinux_2_28_x86_64",
 )
-SOURCE = ("--no-binary=:all:", "--no-build-isolation")
+SOURCE = ("--no-binary=:all:",)
 
 
 def cache_folder() -> Path:
