@@ -99,10 +99,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def true_heads(scene: Scene, t: float) -> list[TrackedHead]:
+def true_heads(scene: Scene, t: float, stamp_spread_s: float = 0.0) -> list[TrackedHead]:
     """Everybody in the scene as a tracker without error would report them; ids f0, f1, ..."""
+    views = scene.camera_names
     return [
-        TrackedHead(f"f{i}", Status.TRACKED, state, views=scene.camera_names)
+        TrackedHead(f"f{i}", Status.TRACKED, state, 1.0, views, (0.0,) * len(views), stamp_spread_s)
         for i, state in enumerate(scene.head_states(t))
     ]
 
@@ -130,9 +131,11 @@ def _carrier_records(types: MessageTypes, scene: Scene, last_ns: int) -> Iterato
 
 def _truth_records(types: MessageTypes, scene: Scene) -> Iterator[_Record]:
     """The true heads at the stamps of the primary camera."""
-    for stamp in scene.stamps_ns(scene.primary):
+    stamps = np.stack([scene.stamps_ns(camera) for camera in range(len(scene.camera_names))])
+    spreads = np.ptp(stamps, axis=0) * 1e-9
+    for stamp, spread in zip(stamps[scene.primary], spreads, strict=True):
         stamp_ns = int(stamp)
-        heads = true_heads(scene, seconds(stamp_ns))
+        heads = true_heads(scene, seconds(stamp_ns), float(spread))
         faces = face_array_message(types, scene.model, heads, stamp_ns, RIG_FRAME)
         yield stamp_ns, 2, FACES_TOPIC, faces, False
         for head in heads:

@@ -40,12 +40,21 @@ class Backdrop:
     def __init__(self, panorama: NDArray[np.float32]) -> None:
         self.panorama = np.concatenate([panorama, panorama[:, :1]], axis=1)
         self._rays: dict[str, NDArray[np.float32]] = {}
+        self._latest: dict[str, tuple[Camera, NDArray[np.float32]]] = {}
 
     def view(self, camera: Camera) -> NDArray[np.float32]:
         """What the camera sees of it, (H, W, 3) float32, linear.
 
-        Rays are cached by the camera's name: its lens and intrinsics must not change.
+        Cached by the camera's name, the view while the camera stands still, its rays for ever: the
+        lens and intrinsics of a name must not change.
         """
+        seen = self._latest.get(camera.name)
+        if seen is None or seen[0] != camera:
+            seen = camera, self._look(camera)
+            self._latest[camera.name] = seen
+        return seen[1]
+
+    def _look(self, camera: Camera) -> NDArray[np.float32]:
         rays = self._camera_rays(camera) @ camera.rig_from_camera[:3, :3].T.astype(np.float32)
         azimuth = cv2.phase(rays[..., 0], rays[..., 1])
         elevation = np.arcsin(np.clip(rays[..., 2], -1.0, 1.0))

@@ -87,11 +87,14 @@ def test_truth_has_the_primary_cameras_stamps_and_the_scenes_heads(
     arrays, meshes = (on(recorded, f"/ground_truth/{n}") for n in ("faces", "meshes"))
     images = on(recorded, "/center/image_raw/compressed")
     assert [stamp_ns(m) for m in arrays] == [stamp_ns(m) for m in images]
+    first = [stamp_ns(on(recorded, f"/{n}/image_raw/compressed")[0]) for n in scene.camera_names]
+    assert arrays[0].faces[0].stamp_spread_s == pytest.approx(np.ptp(first) * 1e-9)
     for array, mesh in zip(arrays, meshes, strict=True):
         state = scene.head_state(0, seconds(stamp_ns(array)))
         record = read_face(array.faces[0])
         np.testing.assert_allclose(record.rig_from_face, face_pose(scene.model, state), atol=1e-9)
         np.testing.assert_allclose(record.expression, state.expression, atol=1e-6)
+        assert record.views == ("left", "center", "right")
         in_rig = apply(record.rig_from_face, read_mesh(mesh))
         np.testing.assert_allclose(in_rig, pose_vertices(scene.model, state), atol=1e-6)
         assert mesh.header.frame_id == f"face_{record.id}"
