@@ -188,7 +188,8 @@ def compose_rotvecs(left: NDArray[np.float64], right: NDArray[np.float64]) -> ND
     """Rotation vector (3,) of exp(left) @ exp(right), at most pi long."""
     a, b = _quaternion(left), _quaternion(right)
     w = a[0] * b[0] - a[1:] @ b[1:]
-    xyz = a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])
+    cross = (a[2] * b[3] - a[3] * b[2], a[3] * b[1] - a[1] * b[3], a[1] * b[2] - a[2] * b[1])
+    xyz = a[0] * b[1:] + b[0] * a[1:] + cross
     if w < 0:
         w, xyz = -w, -xyz
     sine = float(np.linalg.norm(xyz))
