@@ -40,8 +40,9 @@ class SolverConfig:
     """Of a fit from nothing; each one is one Jacobian and one linear solution."""
     max_tracking_iterations: int = 6
     """Of a fit that starts at a prior or a given state."""
-    tolerance: float = 1e-3
-    """Stop when a step is expected to lower the energy (-log posterior) by less than this."""
+    tolerance: float = 0.05
+    """Stop after a step that is expected to lower the energy (-log posterior) by less than this:
+    what is then left is a small part of a standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)

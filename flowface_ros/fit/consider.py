@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,15 @@ from flowface_ros.fit import kernels
 from flowface_ros.fit.covariance import Posterior
 from flowface_ros.fit.priors import ShapeBelief
 from flowface_ros.fit.problem import NormalEquations, Problem
+from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, Unknowns
 
 Array = NDArray[np.float64]
+
+_motions: WeakKeyDictionary[HeadModel, Array] = WeakKeyDictionary()
+"""Summed squares of each shape coefficient's displacements, computed once per model."""
+_CONSIDERED = 0.98
+"""Share of the surface's variance that is followed; the coefficients of the rest are many."""
 
 
 def with_fixed_shape(
@@ -29,19 +37,29 @@ def with_fixed_shape(
     n, shapes = problem.unknowns.size, problem.model.shape_count
     if not shapes or not np.any(belief.covariance):
         return covariance
-    views = problem.views
-    unknowns = Unknowns(pose=False, shape=np.arange(shapes))
+    views, seen = problem.views, _seen(problem.model, belief)
+    unknowns = Unknowns(pose=False, shape=seen)
     points, jacobian = problem.evaluator.positions_and_jacobian(state, unknowns)
     information, _ = views.vertex_information(points, problem.nu, equations.scale)
     whitened = np.empty_like(jacobian)
     kernels.whiten(information, jacobian, whitened)
-    cross = equations.whitened.reshape(-1, n).T @ whitened.reshape(-1, shapes)
+    cross = equations.whitened.reshape(-1, n).T @ whitened.reshape(-1, len(seen))
     cross *= problem.tempering * equations.curvature
     gain = -np.linalg.solve(known.information[:n, :n], cross)
     rows = problem.unknowns.vector_indices(problem.model)
     total = covariance.copy()
-    total[np.ix_(rows, rows)] += gain @ belief.covariance @ gain.T
-    total[rows, -shapes:] = gain @ belief.covariance
+    total[np.ix_(rows, rows)] += gain @ belief.covariance[np.ix_(seen, seen)] @ gain.T
+    total[rows, -shapes:] = gain @ belief.covariance[seen]
     total[-shapes:, rows] = total[rows, -shapes:].T
     total[-shapes:, -shapes:] = belief.covariance
     return total
+
+
+def _seen(model: HeadModel, belief: ShapeBelief) -> NDArray[np.intp]:
+    """Shape coefficients whose uncertainty moves the surface most: nearly all of its variance."""
+    if model not in _motions:
+        _motions[model] = np.square(model.shape_basis, dtype=np.float64).sum(axis=(0, 1))
+    motion = _motions[model] * np.diagonal(belief.covariance)
+    order = np.argsort(motion)[::-1]
+    share = np.cumsum(motion[order]) / motion.sum()
+    return np.sort(order[: np.searchsorted(share, _CONSIDERED) + 1])

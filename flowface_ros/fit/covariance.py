@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from flowface_ros.fit import robust
 from flowface_ros.fit.correlation import Patches
 from flowface_ros.fit.problem import NormalEquations, Problem
 
@@ -87,15 +86,13 @@ def _score_variance(
     The residuals e' = (I - t A K A^T) e + A K P d, with K = H^-1, errors e and prior errors d,
     are smaller than e; by how much follows from the same matrices, as if weights were alike.
     """
-    s = equations.squared[~np.isnan(equations.squared)] / equations.scale**2
-    if not len(s):
+    sums = equations.sums
+    if not sums.count:
         return 1.0
-    mean_weight = float(robust.weight(s, problem.nu).mean())
-    found = float(robust.score_variance(s, problem.nu).mean()) / mean_weight
     t, c = problem.tempering, equations.curvature
     # score is the covariance of A^T e, and A^T A = data / (t c); both hold the weights.
     k_score, k_data = cho_solve(factor, score), cho_solve(factor, data)
     absorbed = 2 * t * np.trace(k_score) - t / c * np.sum(k_data * k_score.T)
-    added = np.sum(k_data * cho_solve(factor, prior).T) / (t * c * mean_weight)
-    kept = 1 - (absorbed - added) / (2 * len(s))
-    return found / max(kept, _LEAST_FREEDOM)
+    added = np.sum(k_data * cho_solve(factor, prior).T) / (t * c * sums.weight)
+    kept = 1 - (absorbed - added) / (2 * sums.count)
+    return sums.score_variance / sums.weight / max(kept, _LEAST_FREEDOM)

@@ -171,8 +171,8 @@ class FrameFitter:
     def _near(self, problem: Problem, estimate: Estimate) -> bool:
         """Whether a start explains enough of the observations to be refined from."""
         squared, behind = problem.squared_residuals(estimate)
-        if behind:
-            return False
+        if behind or robust.residual_scale(squared) < _FAR:
+            return not behind
         softened = problem.views.softened(coarse_variance(problem.views, estimate.state))
         squared, _ = problem.with_views(softened).squared_residuals(estimate)
         return robust.residual_scale(squared) < _FAR

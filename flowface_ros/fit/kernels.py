@@ -38,6 +38,25 @@ def residuals(points, row, view, seen, weight, rotation, translation, zoom, squa
     return behind
 
 
+@njit(cache=True)
+def robust_sums(squared, scale, nu, out):
+    """Sums over rows in front of their camera, at s = squared / scale^2, into out (6,): rows, loss,
+    largest loss, weight w, curvature w + w' s, score variance w^2 s / 2."""
+    out[:] = 0.0
+    for k in range(len(squared)):
+        s = squared[k] / (scale * scale)
+        if np.isnan(s):
+            continue
+        loss = 0.5 * (nu + 2.0) * np.log1p(s / nu)
+        weight = (nu + 2.0) / (nu + s)
+        out[0] += 1.0
+        out[1] += loss
+        out[2] = max(out[2], loss)
+        out[3] += weight
+        out[4] += weight * nu / (nu + s)
+        out[5] += 0.5 * s * weight * weight
+
+
 @njit(cache=True, fastmath=_FAST)
 def accumulate(
     points, row, view, seen, weight, rotation, translation, zoom, nu, scale, information, vector

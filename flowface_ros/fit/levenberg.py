@@ -60,11 +60,12 @@ def minimise(
     estimate = start
     squared, behind = problem.squared_residuals(estimate)
     scale, damping, stop = np.inf, _FIRST_DAMPING, Stop.ITERATIONS
-    equations = None
-    iterations = 0
+    equations, small, iterations = None, False, 0
     while iterations < max_iterations:
         settled, scale = _next_scale(squared, scale)
-        equations = problem.linearise(estimate, squared, scale)
+        # After a step of a standard deviation or so the points' Jacobian is as good as new.
+        reuse = equations.jacobian if equations is not None and small else None
+        equations = problem.linearise(estimate, squared, scale, reuse)
         iterations += 1
         room = problem.room(estimate)
         while True:
@@ -80,7 +81,8 @@ def minimise(
                 trial, trial_squared, energy = estimate, squared, equations.energy
                 stop = Stop.CONVERGED if abs(gain) < tolerance else Stop.STALLED
                 break
-        estimate, squared = trial, trial_squared
+        small = abs(gain) < problem.size
+        estimate, squared, behind = trial, trial_squared, min(behind, trial_behind)
         damping = max(damping * _DAMPING_DOWN, 1e-12)
         if stop is Stop.STALLED or (gain < tolerance and settled):
             stop = Stop.CONVERGED if stop is not Stop.STALLED else stop
@@ -94,7 +96,7 @@ def minimise(
 
 def _next_scale(squared: Array, scale: float) -> tuple[bool, float]:
     """Whether the scale has settled, and the next one, at least 1 and never above the last."""
-    found = max(1.0, min(scale, residual_scale(squared[~np.isnan(squared)])))
+    found = max(1.0, min(scale, residual_scale(squared)))
     return found > _SETTLED * scale or found == 1.0, found
 
 

@@ -105,11 +105,13 @@ def static_sigmas(model: HeadModel, config: PriorConfig) -> Array:
 class PriorTerm:
     """A prior's share in the energy of some unknowns; all others are taken to be at its mean.
 
-    information: (n, n) of the unknowns.
+    unknowns: the blocks that it acts on. rows: (m,) where they are among those that are solved
+    for. information: (m, m).
     """
 
     mean: HeadState
     unknowns: Unknowns
+    rows: NDArray[np.int64]
     information: Array
 
     def energy(self, state: HeadState) -> float:
@@ -118,7 +120,7 @@ class PriorTerm:
         return 0.5 * float(d @ self.information @ d)
 
     def equations(self, state: HeadState) -> tuple[Array, Array, float]:
-        """Hessian (n, n), gradient (n,) and energy in a step of the unknowns."""
+        """Hessian (m, m), gradient (m,) and energy in a step of its own unknowns."""
         d = step_between(self.mean, state, self.unknowns)
         information, force = self.information, self.information @ d
         energy = 0.5 * float(d @ force)
@@ -135,8 +137,23 @@ class PriorTerm:
 
 def prior_term(model: HeadModel, prior: StatePrior, unknowns: Unknowns) -> PriorTerm:
     """The part of a prior that acts on the unknowns."""
-    rows = unknowns.vector_indices(model)
-    return PriorTerm(prior.mean, unknowns, prior.information[np.ix_(rows, rows)])
+    acts = np.any(prior.information != 0, axis=1)
+    solved = unknowns.vector_indices(model)
+    start = np.cumsum([0, *(3 for _ in VECTOR_BLOCKS), model.expression_count])
+    block = {name: acts[start[i] : start[i] + 3].any() for i, name in enumerate(VECTOR_BLOCKS)}
+    expression = acts[start[-2] : start[-1]].any()
+    own = Unknowns(
+        pose=unknowns.pose and bool(block["translation"] or block["rotation"]),
+        neck=unknowns.neck and bool(block["neck"]),
+        jaw=unknowns.jaw and bool(block["jaw"]),
+        left_eye=unknowns.left_eye and bool(block["left_eye"]),
+        right_eye=unknowns.right_eye and bool(block["right_eye"]),
+        expression=unknowns.expression if expression else (),
+        shape=unknowns.shape if acts[start[-1] :].any() else (),
+    )
+    indices = own.vector_indices(model)
+    rows = np.searchsorted(solved, indices)
+    return PriorTerm(prior.mean, own, rows, prior.information[np.ix_(indices, indices)])
 
 
 def box(model: HeadModel, unknowns: Unknowns) -> tuple[Array, Array]:

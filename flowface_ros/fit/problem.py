@@ -37,20 +37,24 @@ class NormalEquations:
     """A quadratic model of the energy around an estimate.
 
     hessian: (n, n), gradient: (n,), energy: at the estimate.
+    jacobian: (N, 3, n) B of the points.
     whitened: (N, 3, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included.
     prior: (n, n) the priors' share of the hessian.
     curvature: factor on A^T A in the hessian: mean curvature of the loss over mean weight.
     squared: (K,) residuals r^T W r (no scale), NaN behind a camera. scale: of the residuals.
+    sums: of the loss over them.
     """
 
     hessian: Array
     gradient: Array
     energy: float
+    jacobian: Array
     whitened: Array
     prior: Array
     curvature: float
     squared: Array
     scale: float
+    sums: robust.Sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,21 +87,30 @@ class Problem:
 
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
-        energy = self._data_energy(squared, scale)
+        energy = self.tempering * robust.sums(squared, scale, self.nu).loss
         energy += sum(term.energy(estimate.state) for term in self._terms)
         if self.focal_camera:
             energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
         return energy
 
-    def linearise(self, estimate: Estimate, squared: Array, scale: float) -> NormalEquations:
-        """Gauss-Newton equations at an estimate with residuals (K,)."""
+    def linearise(
+        self, estimate: Estimate, squared: Array, scale: float, jacobian: Array | None = None
+    ) -> NormalEquations:
+        """Gauss-Newton equations at an estimate with residuals (K,).
+
+        jacobian: (N, 3, n) of the points, if that of a state nearby will do.
+        """
         n, size = self.unknowns.size, self.size
         views = self.zoomed(estimate)
-        points, jacobian = self.evaluator.positions_and_jacobian(estimate.state, self.unknowns)
+        if jacobian is None:
+            points, jacobian = self.evaluator.positions_and_jacobian(estimate.state, self.unknowns)
+        else:
+            points = self.evaluator.positions(estimate.state)
         information, vector = views.vertex_information(points, self.nu, scale)
         whitened = np.empty_like(jacobian)
         kernels.whiten(information, jacobian, whitened)
-        curvature = self._curvature(squared, scale)
+        sums = robust.sums(squared, scale, self.nu)
+        curvature = float(np.clip(sums.curvature / sums.weight, _LEAST_CURVATURE, 1.0))
         hessian, gradient = np.zeros((size, size)), np.zeros(size)
         factor = curvature * self.tempering
         hessian[:n, :n] = gram(whitened) * factor
@@ -109,9 +122,9 @@ class Problem:
             gradient[n] = -self.tempering * score
         prior, energy = self._add_priors(gradient, estimate)
         hessian += prior
-        energy += self._data_energy(squared, scale)
+        energy += self.tempering * sums.loss
         return NormalEquations(
-            hessian, gradient, energy, whitened, prior, curvature, squared, scale
+            hessian, gradient, energy, jacobian, whitened, prior, curvature, squared, scale, sums
         )
 
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
@@ -145,28 +158,14 @@ class Problem:
     def _box(self) -> tuple[Array, Array]:
         return box(self.model, self.unknowns)
 
-    def _data_energy(self, squared: Array, scale: float) -> float:
-        # A point behind its camera costs as much as the worst other: there is no gain in it.
-        behind = np.isnan(squared)
-        terms = robust.loss(squared[~behind] / scale**2, self.nu)
-        lost = behind.sum() * terms.max(initial=0.0)
-        return self.tempering * float(terms.sum() + lost)
-
-    def _curvature(self, squared: Array, scale: float) -> float:
-        s = squared[~np.isnan(squared)] / scale**2
-        if not len(s):
-            return 1.0
-        ratio = robust.curvature(s, self.nu).sum() / robust.weight(s, self.nu).sum()
-        return float(np.clip(ratio, _LEAST_CURVATURE, 1.0))
-
     def _add_priors(self, gradient: Array, estimate: Estimate) -> tuple[Array, float]:
         """The priors' Hessian (size, size) and energy; adds their gradient."""
         n = self.unknowns.size
         hessian, energy = np.zeros((self.size, self.size)), 0.0
         for term in self._terms:
             matrix, force, part = term.equations(estimate.state)
-            hessian[:n, :n] += matrix
-            gradient[:n] += force
+            hessian[np.ix_(term.rows, term.rows)] += matrix
+            gradient[term.rows] += force
             energy += part
         if self.focal_camera:
             hessian[n, n] += self.focal_sigma**-2
@@ -179,4 +178,6 @@ def gram(matrix: Array) -> Array:
     """A^T A (n, n) of A (..., n), by a symmetric product."""
     flat = matrix.reshape(-1, matrix.shape[-1])
     upper = dsyrk(1.0, flat.T)
-    return np.triu(upper) + np.triu(upper, 1).T
+    full = upper + upper.T
+    np.fill_diagonal(full, np.diagonal(upper))
+    return full

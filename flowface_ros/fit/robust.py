@@ -6,10 +6,17 @@ weight in the normal equations is w(s) = (nu + 2) / (nu + s).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.fit import kernels
+
 Array = NDArray[np.float64]
+
+_MEDIAN_SAMPLE = 4000
+"""Residuals that the median is taken of; more do not make it better."""
 
 MEDIAN_OF_SQUARES = 2 * np.log(2.0)
 """Median of chi-square with two degrees of freedom, the squared residual of a good point."""
@@ -35,9 +42,35 @@ def score_variance(squared: Array, nu: float) -> Array:
     return 0.5 * squared * weight(squared, nu) ** 2
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Over residuals in front of their camera: their count, and means of weight, curvature and
+    score variance; loss is the sum over all, with the worst for each one behind."""
+
+    count: int
+    loss: float
+    weight: float
+    curvature: float
+    score_variance: float
+
+
+def sums(squared: Array, scale: float, nu: float) -> Sums:
+    """Of squared residuals (K,), NaN behind the camera, over scale^2.
+
+    A point behind its camera costs as much as the worst other: there is no gain in it.
+    """
+    out = np.empty(6)
+    kernels.robust_sums(squared, scale, nu, out)
+    count = max(out[0], 1.0)
+    loss = out[1] + (len(squared) - out[0]) * out[2]
+    return Sums(int(out[0]), loss, out[3] / count, out[4] / count, out[5] / count)
+
+
 def residual_scale(squared: Array) -> float:
     """How much larger (>= 0) residuals are than their sigmas say: from their median, so that less
-    than half of gross outliers do little. 1 when there is no residual."""
-    if not len(squared):
+    than half of gross outliers do little; NaN is left out. 1 when there is no residual."""
+    sample = squared[:: max(1, len(squared) // _MEDIAN_SAMPLE)]
+    sample = sample[~np.isnan(sample)]
+    if not len(sample):
         return 1.0
-    return float(np.sqrt(np.median(squared) / MEDIAN_OF_SQUARES))
+    return float(np.sqrt(np.median(sample) / MEDIAN_OF_SQUARES))
