@@ -14,6 +14,7 @@ from flowface_ros.bag.face_messages import read_face, read_mesh, stamp_ns
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.camera.camera_info import camera_from_info
+from flowface_ros.commands import demo
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.rigid import apply, inverse, transform
 from flowface_ros.synth.scene import Scene, SceneConfig, seconds
@@ -31,8 +32,13 @@ def synth(path: Path, *arguments: str) -> list[tuple[str, int, Any]]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, int, Any]]:
-    return synth(tmp_path_factory.mktemp("bag") / "three.mcap")
+def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bag") / "three.mcap"
+
+
+@pytest.fixture(scope="module")
+def recorded(bag_path: Path) -> list[tuple[str, int, Any]]:
+    return synth(bag_path)
 
 
 def on(messages: list[tuple[str, int, Any]], topic: str) -> list[Any]:
@@ -98,6 +104,16 @@ def test_truth_has_the_primary_cameras_stamps_and_the_scenes_heads(
         in_rig = apply(record.rig_from_face, read_mesh(mesh))
         np.testing.assert_allclose(in_rig, pose_vertices(scene.model, state), atol=1e-6)
         assert mesh.header.frame_id == f"face_{record.id}"
+
+
+def test_contact_sheet_of_a_bag(bag_path: Path, recorded: list[tuple[str, int, Any]]) -> None:
+    sheet = demo.sheet_of_bag(Scene(CONFIG), bag_path)
+    assert sheet.dtype == np.uint8
+    # A row per moment, in each a plain and a marked tile of three cameras.
+    rows = np.array_split(sheet, 4)
+    assert all(row.std() > 20 for row in rows)
+    yellow = (sheet[..., :2].min(axis=2) > 240) & (sheet[..., 2] < 90)
+    assert all(part.sum() > 50 for part in np.array_split(yellow, 4))
 
 
 def test_bag_does_not_depend_on_jobs(tmp_path: Path) -> None:
