@@ -26,6 +26,8 @@ _DTYPE: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
 }
 _ERRORS_ONLY = 3
+_FLOAT, _FLOAT16 = 1, 10
+"""ONNX's TensorProto.DataType."""
 
 
 class DeviceError(RuntimeError):
@@ -238,6 +240,7 @@ def _providers(device: Device, precision: str) -> list[Any]:
 def half_precision(content: bytes) -> bytes:
     """The same network with float16 inside and its inputs and outputs as they were.
 
+    Nodes that the file's metadata names in `flowface.float32_nodes` stay as they are.
     Raises DeviceError when the `onnx` package is not installed.
     """
     try:
@@ -245,5 +248,21 @@ def half_precision(content: bytes) -> bytes:
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
         raise DeviceError("precision 'fp16' on CUDA needs the package onnx") from error
-    model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
-    return model.SerializeToString()
+    model = onnx.load_from_string(content)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    kept = properties.get("flowface.float32_nodes", "").split()
+    half = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    _skip_round_trips(half.graph)
+    return half.SerializeToString()
+
+
+def _skip_round_trips(graph: Any) -> None:
+    """The converter casts to float16 and back between nodes that both stay in float32."""
+    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
+    for node in casts.values():
+        before = casts.get(node.input[0])
+        if before is None or node.attribute[0].i != _FLOAT or before.attribute[0].i != _FLOAT16:
+            continue
+        node.op_type = "Identity"
+        node.input[0] = before.input[0]
+        del node.attribute[:]

@@ -10,6 +10,7 @@ onnx = pytest.importorskip("onnx")
 
 from flowface_ros.align.network.fusion import AllScaleFusion, PyramidFusion  # noqa: E402
 from flowface_ros.align.network.light_trunk import (  # noqa: E402
+    LANDMARK_NET,
     LandmarkTrunk,
     load_landmark_trunk,
 )
@@ -19,10 +20,6 @@ from flowface_ros.align.network.mit_encoder import (  # noqa: E402
     EfficientSelfAttention,
     MitEncoder,
     MitVariant,
-)
-
-LANDMARK_NET = (
-    Path(__file__).parents[2] / "flowface_ros" / "align" / "weights" / "landmarks_478.onnx"
 )
 
 PUBLISHED_MILLIONS = {

@@ -19,7 +19,7 @@ from flowface_ros.align.network.export import export_onnx, load_onnx  # noqa: E4
 from flowface_ros.align.network.flops import network_cost, onnx_cost, total  # noqa: E402
 from flowface_ros.align.network.flow_network import FlowNetwork  # noqa: E402
 from flowface_ros.align.network.metadata import OPSET, read_metadata  # noqa: E402
-from flowface_ros.align.onnx_session import DeviceError, OnnxSession  # noqa: E402
+from flowface_ros.align.onnx_session import DeviceError, OnnxSession, half_precision  # noqa: E402
 from flowface_ros.align.torch_runtime import TorchSession  # noqa: E402
 from flowface_ros.commands import weights as command  # noqa: E402
 
@@ -85,6 +85,22 @@ def test_torch_session_equals_onnx_session(exported: tuple[FlowNetwork, Path], b
     for name, value in expected.items():
         assert found[name].dtype == value.dtype
         np.testing.assert_allclose(found[name], value, atol=TOLERANCE_PX)
+
+
+def test_half_precision_keeps_positions(exported: tuple[FlowNetwork, Path]) -> None:
+    """Features in float16 may change a position by what features are worth, not by 1/8 px."""
+    import onnxruntime
+
+    network, path = exported
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(half_precision(path.read_bytes()), options)
+    image = random_crops(network.config, 2)
+    found, expected = (
+        session.run(None, {"image": image})[0],
+        OnnxSession(path, "cpu").run(image=image),
+    )
+    np.testing.assert_allclose(found, expected["position_px"], atol=0.06)
 
 
 def test_file_describes_itself(exported: tuple[FlowNetwork, Path]) -> None:

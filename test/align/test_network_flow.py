@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from flowface_ros.align.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from flowface_ros.align.network.config import NetworkConfig, preset  # noqa: E402
 from flowface_ros.align.network.constants import AtlasConstants, blank_constants  # noqa: E402
-from flowface_ros.align.network.flow_network import FlowNetwork  # noqa: E402
+from flowface_ros.align.network.flow_network import FlowNetwork, new_network  # noqa: E402
 
 SMALL = {"encoder": "mit_b0", "crop_px": 64, "grid": 16, "correlation_levels": 3, "drop_path": 0.0}
 CONFIGS = {
@@ -198,3 +198,18 @@ def test_damaged_checkpoints_are_named(tmp_path) -> None:  # type: ignore[no-unt
     torch.save({"version": 1}, bad)
     with pytest.raises(ValueError, match="config"):
         load_checkpoint(bad)
+
+
+def test_new_light_network_finds_the_landmark_nets_points() -> None:
+    """Before training, the answer is the landmark net's points, carried by the matrix."""
+    from flowface_ros.align.network.light_trunk import LANDMARK_NET, load_landmark_trunk
+
+    config = CONFIGS["landmarks"]
+    constants = partial_constants(config)
+    network = new_network(config, constants).eval()
+    image = crops(network)
+    with torch.no_grad():
+        points = load_landmark_trunk(LANDMARK_NET)(image).landmarks[..., :2]
+        answer = network(image).position_px[-1]
+    expected = constants.landmark_matrix @ points.numpy() - 0.5
+    np.testing.assert_allclose(answer.numpy(), expected, atol=1e-3)

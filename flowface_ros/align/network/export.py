@@ -30,19 +30,9 @@ from flowface_ros.align.network.constants import blank_constants
 from flowface_ros.align.network.flow_network import ATLAS_BUFFERS, FlowNetwork
 from flowface_ros.align.network.metadata import OPSET, NetworkMetadata, load_model, metadata_of
 
-FEATURE_SCOPES = tuple(
-    f"/network/{scope}"
-    for scope in (
-        "encoder/stem",
-        "encoder/stages",
-        "fusion/",
-        "heatmap/project/",
-        "update/",
-        "head/",
-    )
-)
-"""Scopes of the graph that hold features only; all other nodes may hold positions in pixels, for
-which float16 is too coarse (1/8 px at 128 to 256)."""
+FEATURE_SCOPES = ("fusion/", "heatmap/project/", "update/", "head/")
+"""Scopes of the graph that hold features only. All other nodes may hold positions in pixels, for
+which float16 is too coarse (1/8 px at 128 to 256). The landmark trunk ends in positions too."""
 
 
 class DeployedNetwork(nn.Module):
@@ -87,7 +77,7 @@ def export_onnx(network: FlowNetwork, path: Path, licence: str = "Apache-2.0") -
         network.atlas_hash,
         network.landmark_offset_px,
         licence,
-        float32_nodes=tuple(name for name in nodes if not name.startswith(FEATURE_SCOPES)),
+        float32_nodes=tuple(name for name in nodes if not name.startswith(_half_scopes(network))),
         unused_weights=tuple(name for name in deployed.state_dict() if name not in stored),
     )
     onnx.helper.set_model_props(model, metadata.to_properties())
@@ -155,6 +145,14 @@ def _expand_shared_weights(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _half_scopes(network: FlowNetwork) -> tuple[str, ...]:
+    """Prefixes of the names of nodes that half precision does no harm to."""
+    scopes: tuple[str, ...] = FEATURE_SCOPES
+    if network.config.encoder != "landmark_trunk":
+        scopes = ("encoder/", *scopes)
+    return tuple(f"/network/{scope}" for scope in scopes)
 
 
 def _declare_outputs(graph: onnx.GraphProto, count: int) -> None:

@@ -27,7 +27,11 @@ from flowface_ros.align.network.heatmap import (
     HeatmapGate,
     HeatmapResult,
 )
-from flowface_ros.align.network.light_trunk import LandmarkTrunk
+from flowface_ros.align.network.light_trunk import (
+    LANDMARK_NET,
+    LandmarkTrunk,
+    load_landmark_trunk,
+)
 from flowface_ros.align.network.mit_encoder import MIT_VARIANTS, EncodedImage, MitEncoder
 from flowface_ros.align.network.update import FlowHead, context_count, make_update
 from flowface_ros.align.network.upsample import ConvexUpsample
@@ -231,6 +235,14 @@ class FlowNetwork(nn.Module):
     def _square(self, flat: Tensor) -> Tensor:
         """(B, C, P) -> (B, C, G, G)."""
         return flat.reshape(-1, int(flat.shape[1]), self.config.grid, self.config.grid)
+
+
+def new_network(config: NetworkConfig, atlas: AtlasConstants) -> FlowNetwork:
+    """A network to be trained: random, but for the light trunk, which is the landmark net."""
+    network = FlowNetwork(config, atlas)
+    if isinstance(network.encoder, LandmarkTrunk):
+        network.encoder = load_landmark_trunk(LANDMARK_NET)
+    return network
 
 
 def _to_rows(grid: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from flowface_ros.align.network.mit_encoder import EncodedImage
 
+LANDMARK_NET = Path(__file__).parents[1] / "weights" / "landmarks_478.onnx"
 LANDMARK_COUNT = 478
 STAGE_CHANNELS = (16, 32, 64, 128, 128, 128, 128)
 """Channels of the stages, at strides 2, 4, 8, 16, 32, 64 and 128."""
