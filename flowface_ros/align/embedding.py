@@ -1,0 +1,128 @@
+"""Where the landmark network's 478 points lie on a head's surface.
+
+The table was measured on the head that defines the atlas and is kept as places in that atlas, so it
+serves every head that wears it. `tools/embed_landmarks.py` makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.align.landmark_net import POINT_COUNT
+from flowface_ros.head.atlas import points_at_uv, skin_triangles
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import neutral_state
+from flowface_ros.head.surface import SurfacePoints
+
+EMBEDDING_FILE = Path(__file__).parent / "data" / "landmark_embedding.npz"
+
+SKIN_POINTS = 468
+"""Rows of the points on the skin; the others are on the irises."""
+IRIS_POINTS = slice(SKIN_POINTS, POINT_COUNT)
+"""Five of the subject's right eye, five of the left: the centre, then four on the rim."""
+
+_OPEN_JAW_RAD = 0.3
+"""At rest the lips touch; with the jaw this far open, distance tells them apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkEmbedding:
+    """The table of `EMBEDDING_FILE`.
+
+    atlas_hash: of the atlas that `uv` is of.
+    uv: (478, 2) places in the atlas.
+    mirror: (478,) int32, the point on the other side of the face for each point.
+    provenance: how it was made and what its residuals were.
+    """
+
+    atlas_hash: int
+    uv: NDArray[np.float64]
+    mirror: NDArray[np.int32]
+    provenance: dict[str, Any]
+
+
+@cache
+def read_embedding(path: Path = EMBEDDING_FILE) -> LandmarkEmbedding:
+    """The table of a file. ValueError names the file and the field that is missing or broken."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            uv, mirror = np.array(file["uv"], np.float64), np.array(file["mirror"], np.int32)
+            atlas_hash = int(header["atlas_hash"], 16)
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an embedding of landmarks: {error}") from error
+    if uv.shape != (POINT_COUNT, 2) or mirror.shape != (POINT_COUNT,):
+        raise ValueError(f"{path}: uv {uv.shape}, mirror {mirror.shape}; must have {POINT_COUNT}")
+    if not np.array_equal(mirror[mirror], np.arange(POINT_COUNT)):
+        raise ValueError(f"{path}: mirror is not its own inverse")
+    return LandmarkEmbedding(atlas_hash, uv, mirror, header)
+
+
+def write_embedding(path: Path, embedding: LandmarkEmbedding) -> None:
+    """Writes the table; `provenance` must be fit for JSON."""
+    header = {**embedding.provenance, "atlas_hash": f"{embedding.atlas_hash:016x}"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path, header=np.array(json.dumps(header)), uv=embedding.uv, mirror=embedding.mirror
+    )
+
+
+def check_atlas(name: str, atlas_hash: int, model: HeadModel, remedy: str) -> None:
+    """ValueError unless data called `name` was made for the atlas that the head wears."""
+    if atlas_hash != model.atlas_hash:
+        raise ValueError(
+            f"{name} is of atlas {atlas_hash:016x}, the head {model.name!r} {model.version} "
+            f"wears {model.atlas_hash:016x}: {remedy}"
+        )
+
+
+_landmark_points: WeakKeyDictionary[HeadModel, SurfacePoints] = WeakKeyDictionary()
+
+
+def landmark_points(model: HeadModel) -> SurfacePoints:
+    """The 478 points on the model's surface.
+
+    Raises ValueError when the model wears another atlas than the table is of.
+    """
+    points = _landmark_points.get(model)
+    if points is None:
+        table = read_embedding()
+        remedy = "run tools/embed_landmarks.py, or import the head anew"
+        check_atlas("the embedding of the landmarks", table.atlas_hash, model, remedy)
+        on_skin, skin_found = points_at_uv(model, table.uv[:SKIN_POINTS], skin_triangles(model))
+        on_eyes, eyes_found = points_at_uv(model, table.uv[IRIS_POINTS], _eye_triangles(model))
+        if not (skin_found.all() and eyes_found.all()):
+            missing = int((~skin_found).sum() + (~eyes_found).sum())
+            raise ValueError(f"the head {model.name!r} lacks the surface of {missing} landmarks")
+        points = SurfacePoints(
+            np.concatenate([on_skin.triangle, on_eyes.triangle]),
+            np.concatenate([on_skin.barycentric, on_eyes.barycentric]),
+        )
+        _landmark_points[model] = points
+    return points
+
+
+def open_mouth_positions(model: HeadModel, points: SurfacePoints) -> NDArray[np.float64]:
+    """Places (N, 3), metres, of surface points on the mean head with its mouth open.
+
+    Distance between them says how close two points are on the face: the lips are far apart.
+    """
+    jaw = np.array([_OPEN_JAW_RAD, 0.0, 0.0])
+    return SurfaceEvaluator(model, points).positions(replace(neutral_state(model), jaw=jaw))
+
+
+def _eye_triangles(model: HeadModel) -> NDArray[np.int32]:
+    on_eye = np.zeros(model.vertex_count, bool)
+    for group in ("left_eyeball", "right_eyeball"):
+        on_eye[model.vertex_groups[group]] = True
+    return np.flatnonzero(on_eye[model.triangles].all(axis=1)).astype(np.int32)
