@@ -72,7 +72,7 @@ class _Scalar(_Passive):
 
 
 class _Encoded(_Passive):
-    """_codecs.encode(text, "latin1"), as Python 3 writes bytes for Python 2."""
+    """_codecs.encode(text, "latin1"), or bytes() for none: Python 3's bytes for Python 2."""
 
 
 class _Sparse(_Passive):
@@ -132,6 +132,7 @@ for _module in ("copy_reg", "copyreg"):
 for _module in ("__builtin__", "builtins"):
     _ALLOWED[_module, "object"] = _Other
     _ALLOWED[_module, "set"] = _Other
+    _ALLOWED[_module, "bytes"] = _Encoded
 
 
 class _Unpickler(pickle.Unpickler):
@@ -248,7 +249,7 @@ def _numeric_dtype(value: Any) -> np.dtype:
 
 def _content(data: Any) -> bytes:
     if isinstance(data, _Encoded):
-        data = data.arguments[0]
+        data = data.arguments[0] if data.arguments else b""
     if isinstance(data, str):
         return data.encode("latin1")
     if isinstance(data, (bytes, bytearray)):

@@ -6,6 +6,7 @@ must be as long as its own header says.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -40,6 +41,8 @@ def load_builtin_head() -> HeadModel:
 def write_head(path: str | os.PathLike[str], model: HeadModel) -> None:
     """Writes the model; the file appears complete or not at all, its bytes depend on it alone."""
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

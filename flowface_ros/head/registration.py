@@ -17,6 +17,7 @@ from flowface_ros.head.wrap import (
     NO_ANCHORS,
     Anchors,
     Mesh,
+    Wrapped,
     beside_surface,
     boundary_vertices,
     match_features,
@@ -34,6 +35,8 @@ _EYE_DISTANCE_RATIO = (0.7, 1.4)
 """Allowed distance between the eyes, against the built-in head's: outside the units are wrong."""
 _MAX_MEDIAN_MM, _MAX_P95_MM = 1.0, 4.0
 """Residuals of the face that a head can have; measured on heads: median 0.1, 95 % below 0.6."""
+_MAX_SHAPE_RMS = 3.5
+"""Standard deviations per identity coefficient: people have about 1, a ball takes 6."""
 _MIN_COVERED = 0.9
 """Least share of the built-in face's vertices that the other head must have a place for."""
 _BESIDE_M = 0.003
@@ -91,8 +94,9 @@ def register(
     if not len(skin_triangles):
         raise ValueError("not a head: every vertex belongs to an eye")
     target = Mesh(vertices, skin_triangles, jaw)
-    wrapped = wrap(builtin, builtin.vertex_groups["skin"], target, joints, known)
-    wrapped = _place_eyes(builtin, wrapped, vertices, part)
+    fit = wrap(builtin, builtin.vertex_groups["skin"], target, joints, known)
+    check_shape_of_head(fit)
+    wrapped = _place_eyes(builtin, fit.vertices, vertices, part)
     points, residual_m, beside = _locate(builtin, wrapped, vertices, triangles, jaw, part)
     on_atlas = ~beside | (residual_m < _BESIDE_M)
     groups = _transfer_groups(builtin, points, on_atlas)
@@ -119,6 +123,16 @@ def check_eyes(builtin: HeadModel, joints: _Array) -> None:
         )
     if (left - right)[0] < 0.9 * distance:
         raise ValueError("the left eye is not to the left: x must go to the subject's left, y up")
+
+
+def check_shape_of_head(fit: Wrapped) -> None:
+    """ValueError when the built-in head took a shape that nobody has."""
+    rms = float(np.sqrt(np.mean(fit.state.shape**2)))
+    if not rms <= _MAX_SHAPE_RMS:
+        raise ValueError(
+            f"the registration to the built-in head failed: it took a shape of {rms:.1f} standard "
+            f"deviations (at most {_MAX_SHAPE_RMS}); not a head"
+        )
 
 
 def check_residual(

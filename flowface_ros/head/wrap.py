@@ -33,13 +33,13 @@ _JAW_WORTH_M = 0.010
 """What it is worth that one place moves with the jaw and the other does not."""
 _REACH_M = (0.030, 0.030, 0.020, 0.020, 0.015, 0.015, 0.012, 0.010, 0.010, 0.008, 0.008, 0.008)
 """Distances beyond which a match is ignored, one per round of fitting the model's shape."""
-_STIFFNESS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 1.0)
+_STIFFNESS = (1000.0, 300.0, 100.0, 30.0)
 """Weights of the offsets' smoothness, one per round of fitting offsets."""
 _OFFSET_REACH_M = 0.008
-_SLIDE = 0.1
+_SLIDE = 0.05
 """Weight of a residual along the surface, against 1 across it."""
 _DATA_SIGMA_M = 0.001
-_INDEPENDENT_POINTS = 300
+_INDEPENDENT_POINTS = 1000
 """How many independent answers all matches together count as, against the shape's prior."""
 _ANCHOR_SIGMA_M = 0.001
 _ANCHOR_WEIGHT = 2.0
@@ -63,6 +63,17 @@ class Mesh:
 
 
 @dataclass(frozen=True, eq=False)
+class Wrapped:
+    """A head model wrapped onto a mesh.
+
+    vertices: (V, 3) metres. state: the model's own best state, before offsets were added.
+    """
+
+    vertices: _Array
+    state: HeadState
+
+
+@dataclass(frozen=True, eq=False)
 class Anchors:
     """Points of the model whose places on the target are known: points, and places (N, 3) m."""
 
@@ -79,8 +90,8 @@ def wrap(
     target: Mesh,
     target_joints: _Array,
     anchors: Anchors = NO_ANCHORS,
-) -> _Array:
-    """Vertices (V, 3) of the model, deformed so that its skin lies on the target's.
+) -> Wrapped:
+    """The model deformed so that its skin lies on the target's.
 
     skin: vertices (n,) of the model that have a counterpart. target_joints: (J, 3) metres.
     """
@@ -89,7 +100,7 @@ def wrap(
     lookup = _Lookup(target)
     state = _fit_shape(model, skin, lookup, anchors, start)
     vertices = vertex_evaluator(model).positions(state)
-    return _fit_offsets(model, skin, lookup, anchors, vertices)
+    return Wrapped(_fit_offsets(model, skin, lookup, anchors, vertices), state)
 
 
 def match_features(normals: _Array, jaw: _Array) -> _Array:

@@ -197,3 +197,15 @@ def test_points_off_the_mesh_are_refused(toy: HeadModel) -> None:
     points = SurfacePoints(np.array([toy.triangle_count], np.int32), np.eye(3)[:1])
     with pytest.raises(ValueError, match=r"points\.triangle"):
         SurfaceEvaluator(toy, points)
+
+
+def test_the_built_in_head_follows_the_formulas(builtin: HeadModel) -> None:
+    rng = np.random.default_rng(5)
+    unknowns = all_unknowns(builtin)
+    state = retract(neutral_state(builtin), unknowns, rng.normal(0, 0.3, unknowns.size))
+    vertices, joints = reference(builtin, state)
+    np.testing.assert_allclose(pose_vertices(builtin, state), vertices, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(posed_joints(builtin, state), joints, rtol=1e-9, atol=1e-12)
+    evaluator = SurfaceEvaluator(builtin, random_points(builtin, 200))
+    _, jacobian = evaluator.positions_and_jacobian(state, unknowns)
+    np.testing.assert_allclose(jacobian, numeric_jacobian(evaluator, state, unknowns), atol=1e-8)
