@@ -139,7 +139,7 @@ setup(
         "scipy>=1.11,<2",
         "numba>=0.60,<1",
         "opencv-python-headless>=4.9,<6",
-        "onnxruntime>=1.18,<2",
+        "onnxruntime>=1.21,<2",
         "rosbags>=0.10.11,<0.12",
         "PyYAML>=6,<7",
         "tqdm>=4.66,<5",

@@ -82,7 +82,7 @@ class OnnxSession:
         self._session, self.device = _open(content, name, device, precision, threads)
         self.inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
         self.outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
-        self._binding: _DeviceBinding | None = None
+        self._binding: DeviceBinding | None = None
 
     def run(self, **inputs: NDArray) -> dict[str, NDArray]:
         """Outputs by name, on the host, for inputs by name.
@@ -130,31 +130,38 @@ class OnnxSession:
                 raise ValueError(f"{name} has shape {array.shape}, must be {spec.shape}")
         return min(len(array) for array in inputs.values())
 
-    def _bind(self, arrays: dict[str, NDArray]) -> _DeviceBinding:
+    def _bind(self, arrays: dict[str, NDArray]) -> DeviceBinding:
         shapes = {name: array.shape for name, array in arrays.items()}
         if self._binding is None or self._binding.shapes != shapes:
-            self._binding = _DeviceBinding(self._session, arrays, self.outputs, self.device.index)
+            self._binding = DeviceBinding(
+                self._session, arrays, list(self.outputs), "cuda", self.device.index
+            )
         return self._binding
 
 
-class _DeviceBinding:
-    """Device buffers for inputs of one set of shapes, reused from call to call."""
+class DeviceBinding:
+    """Device buffers for inputs of one set of shapes, reused from call to call.
+
+    session: ONNX Runtime's. arrays: inputs of the shapes to come. outputs: names.
+    memory, index: where the buffers are, `cuda` or `cpu` and the device's number.
+    """
 
     def __init__(
-        self, session: Any, arrays: dict[str, NDArray], outputs: dict[str, TensorSpec], index: int
+        self, session: Any, arrays: dict[str, NDArray], outputs: list[str], memory: str, index: int
     ) -> None:
         self.shapes = {name: array.shape for name, array in arrays.items()}
         self._session, self._binding = session, session.io_binding()
         self._values = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", index)
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array.copy(), memory, index)
             for name, array in arrays.items()
         }
         for name, value in self._values.items():
             self._binding.bind_ortvalue_input(name, value)
         for name in outputs:
-            self._binding.bind_output(name, "cuda", index)
+            self._binding.bind_output(name, memory, index)
 
     def run(self, arrays: dict[str, NDArray]) -> list[NDArray]:
+        """Outputs, on the host, of inputs of the shapes that this was made for."""
         for name, array in arrays.items():
             self._values[name].update_inplace(array)
         self._session.run_with_iobinding(self._binding)

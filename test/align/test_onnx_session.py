@@ -6,6 +6,7 @@ import pytest
 
 from flowface_ros.align.onnx_session import (
     WEIGHTS_FOLDER,
+    DeviceBinding,
     DeviceError,
     OnnxSession,
     half_precision,
@@ -131,3 +132,14 @@ def test_half_precision_network_gives_nearly_the_same(session: OnnxSession) -> N
     assert half_boxes.dtype == np.float32
     # Input pixels: 1 of 128 is far below the tenth of a box that matters to a detector.
     assert np.abs(boxes - half_boxes).max() < 1.0
+
+
+def test_bound_buffers_take_new_pictures(session: OnnxSession) -> None:
+    plain = onnxruntime.InferenceSession(NETWORK, providers=["CPUExecutionProvider"])
+    first, second = pictures(2), pictures(2)[::-1].copy()
+    binding = DeviceBinding(plain, {"image": first}, list(session.outputs), "cpu", 0)
+    for images in (first, second):
+        boxes, scores = binding.run({"image": images})
+        expected = session.run(image=images)
+        np.testing.assert_allclose(boxes, expected["boxes"], atol=1e-4)
+        np.testing.assert_allclose(scores, expected["scores"], atol=1e-6)
