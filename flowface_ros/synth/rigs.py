@@ -176,11 +176,9 @@ def sample_rig(
     made = []
     for i, (name, angle) in enumerate(zip(names, angles, strict=True)):
         radius = distance_m * rng.uniform(0.92, 1.08)
+        # Many cameras stand in two rows.
         lift = rng.normal(0.0, 0.03) + (0.12 * (-1) ** i if cameras > 3 else 0.0)
-        centre = np.array([distance_m, 0.0, 0.0])
-        position = centre + np.array([-radius * np.cos(angle), radius * np.sin(angle), lift])
-        target = centre + rng.normal(0.0, 0.015, 3)
-        pose = look_at(position, target, rng.normal(0.0, np.radians(1.0)))
+        pose = _arc_pose(rng, distance_m, radius, angle, lift)
         intrinsics = _intrinsics(rng, width, height, radius, share if faces <= 1 else None)
         corner = float(np.hypot(width, height) / 2 / intrinsics[0, 0])
         made.append(
@@ -195,6 +193,16 @@ def sample_rig(
             )
         )
     return MovingRig(tuple(made), sample_rig_motion(rng) if moving else None)
+
+
+def _arc_pose(
+    rng: np.random.Generator, distance_m: float, radius: float, angle: float, lift: float
+) -> Array:
+    """rig_from_camera (4, 4) on the arc around the people, aimed and levelled by hand."""
+    centre = np.array([distance_m, 0.0, 0.0])
+    position = centre + np.array([-radius * np.cos(angle), radius * np.sin(angle), lift])
+    target = centre + rng.normal(0.0, 0.015, 3)
+    return look_at(position, target, rng.normal(0.0, np.radians(1.0)))
 
 
 def _intrinsics(

@@ -54,8 +54,10 @@ class Sensor:
         variance += np.float32(self.read_noise**2)
         light += np.sqrt(variance) * rng.standard_normal(light.shape, np.float32)
         if self.saturation != 1.0:
-            grey = light @ _LUMINANCE
-            light = grey[..., None] + np.float32(self.saturation) * (light - grey[..., None])
+            grey = (light @ _LUMINANCE)[..., None]
+            light -= grey
+            light *= np.float32(self.saturation)
+            light += grey
         codes = np.clip(light * _CODES, 0, _TABLE_SIZE - 1)
         return _encoding_table()[codes.astype(np.uint16)]
 
