@@ -1,28 +1,24 @@
 """Converts a TFLite graph of a convolutional network to ONNX, operator by operator.
 
 The ONNX network takes uint8 RGB pictures (N, H, W, 3) and scales them itself; N is free, and where
-the network is wholly convolutional H and W can be, too. Inside,
-activations are NCHW. Weights keep the original's float16 in the file; ONNX Runtime widens them
-once, when it loads the network.
+the network is wholly convolutional H and W can be, too. Inside, activations are NCHW. Weights keep
+the original's float16 in the file; ONNX Runtime widens them once, when it loads the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from tflite_graph import Graph, Operation
+from tflite_operators import CONVERTERS, Builder, tensor_name
 
 OPSET = 17
 _IR_VERSION = 9
 """ONNX 1.14's file version: every ONNX Runtime since 1.15 reads it."""
-
-_SAME, _RELU, _RELU6 = 0, 1, 3
-"""TFLite's enumerations: Padding.SAME, ActivationFunctionType.RELU and .RELU6."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +32,6 @@ class Output:
     """after the batch dimension; one of them may be -1, free"""
     logistic: bool = False
     """whether to add the sigmoid that the original's users apply afterwards"""
-
-
-class _Builder:
-    """ONNX nodes and weights in the making, for one TFLite graph."""
-
-    def __init__(self, graph: Graph, free_size: bool) -> None:
-        self.graph = graph
-        self.free_size = free_size
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
-        return output
-
-    def weight(self, name: str, value: NDArray) -> str:
-        """Name of a float32 tensor with this value, stored as float16 if it is float16."""
-        value = np.ascontiguousarray(value)
-        if value.dtype != np.float16:
-            self.weights.append(numpy_helper.from_array(value, name))
-            return name
-        self.weights.append(numpy_helper.from_array(value, f"{name}_half"))
-        return self.node("Cast", [f"{name}_half"], name, to=TensorProto.FLOAT)
-
-    def constant(self, tensor: int) -> NDArray:
-        if tensor not in self.graph.constants:
-            raise ValueError(f"tensor {self.graph.names[tensor]} has to be a constant")
-        return self.graph.constants[tensor]
 
 
 def convert(
@@ -81,12 +49,12 @@ def convert(
     producer: provenance, written into the file's documentation string.
     Raises ValueError for an operator that is not supported.
     """
-    builder = _Builder(graph, free_size)
+    builder = Builder(graph, free_size)
     _add_input(builder, scale, offset)
     for operation in _needed(graph, [output.tensor for output in outputs]):
-        if operation.name not in _CONVERTERS:
+        if operation.name not in CONVERTERS:
             raise ValueError(f"operator {operation.name} is not supported")
-        _CONVERTERS[operation.name](builder, operation)
+        CONVERTERS[operation.name](builder, operation)
     for output in outputs:
         _add_output(builder, output)
     _, height, width, channels = graph.shapes[graph.inputs[0]]
@@ -114,15 +82,11 @@ def _needed(graph: Graph, tensors: Sequence[int]) -> list[Operation]:
     return kept[::-1]
 
 
-def _name(tensor: int) -> str:
-    return f"t{tensor}"
-
-
-def _add_input(builder: _Builder, scale: float, offset: float) -> None:
+def _add_input(builder: Builder, scale: float, offset: float) -> None:
     # Transposed as bytes, a quarter of the memory traffic.
     builder.node("Transpose", ["image"], "image_nchw", perm=[0, 3, 1, 2])
     builder.node("Cast", ["image_nchw"], "image_float", to=TensorProto.FLOAT)
-    last = _name(builder.graph.inputs[0])
+    last = tensor_name(builder.graph.inputs[0])
     scale_name = builder.weight("scale", np.float32(scale).reshape(1))
     builder.node("Mul", ["image_float", scale_name], "image_scaled" if offset else last)
     if offset:
@@ -135,8 +99,8 @@ def _output_info(output: Output) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(output.name, TensorProto.FLOAT, ["batch", *shape])
 
 
-def _add_output(builder: _Builder, output: Output) -> None:
-    name = _name(output.tensor)
+def _add_output(builder: Builder, output: Output) -> None:
+    name = tensor_name(output.tensor)
     if len(builder.graph.shapes[output.tensor]) == 4:
         name = builder.node("Transpose", [name], f"{output.name}_nhwc", perm=[0, 2, 3, 1])
     if output.logistic:
@@ -144,171 +108,3 @@ def _add_output(builder: _Builder, output: Output) -> None:
     batch = 0 if -1 in output.shape else -1  # 0: as it was
     shape = builder.weight(f"{output.name}_shape", np.array([batch, *output.shape], np.int64))
     builder.node("Reshape", [name, shape], output.name)
-
-
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def _pads(builder: _Builder, operation: Operation, kernel: tuple[int, int]) -> list[int]:
-    """ONNX pads [top, left, bottom, right] of a convolution or pooling."""
-    options = operation.options
-    if options.Padding() != _SAME:
-        return [0, 0, 0, 0]
-    if builder.free_size and max(options.StrideH(), options.StrideW()) > 1:
-        raise ValueError("SAME padding with a stride depends on the picture's size")
-    _, height, width, _ = builder.graph.shapes[operation.inputs[0]]
-    top, bottom = _same_padding(height, kernel[0], options.StrideH())
-    left, right = _same_padding(width, kernel[1], options.StrideW())
-    return [top, left, bottom, right]
-
-
-def _activated(builder: _Builder, operation: Operation, before: str) -> None:
-    """Adds the activation that TFLite fuses into an operator."""
-    kind = operation.options.FusedActivationFunction()
-    out = _name(operation.outputs[0])
-    if kind == _RELU:
-        builder.node("Relu", [before], out)
-    elif kind == _RELU6:
-        low = builder.weight(f"{out}_low", np.array(0, np.float32))
-        high = builder.weight(f"{out}_high", np.array(6, np.float32))
-        builder.node("Clip", [before, low, high], out)
-    elif kind != 0:
-        raise ValueError(f"fused activation {kind} is not supported")
-
-
-def _before_activation(operation: Operation) -> str:
-    out = _name(operation.outputs[0])
-    return out if operation.options.FusedActivationFunction() == 0 else f"{out}_linear"
-
-
-def _convolution(builder: _Builder, operation: Operation) -> None:
-    depthwise = operation.name == "DEPTHWISE_CONV_2D"
-    kernel = builder.constant(operation.inputs[1])
-    # TFLite: OHWI, depthwise 1HWO. ONNX: OIHW, depthwise O1HW.
-    kernel = kernel.transpose(3, 0, 1, 2) if depthwise else kernel.transpose(0, 3, 1, 2)
-    out, options = _name(operation.outputs[0]), operation.options
-    weight = builder.weight(f"{out}_kernel", kernel)
-    bias = builder.weight(f"{out}_bias", builder.constant(operation.inputs[2]))
-    before = builder.node(
-        "Conv",
-        [_name(operation.inputs[0]), weight, bias],
-        _before_activation(operation),
-        kernel_shape=list(kernel.shape[2:]),
-        strides=[options.StrideH(), options.StrideW()],
-        dilations=[options.DilationHFactor(), options.DilationWFactor()],
-        pads=_pads(builder, operation, kernel.shape[2:]),
-        group=builder.graph.shapes[operation.inputs[0]][3] if depthwise else 1,
-    )
-    _activated(builder, operation, before)
-
-
-def _max_pool(builder: _Builder, operation: Operation) -> None:
-    options = operation.options
-    kernel = (options.FilterHeight(), options.FilterWidth())
-    before = builder.node(
-        "MaxPool",
-        [_name(operation.inputs[0])],
-        _before_activation(operation),
-        kernel_shape=list(kernel),
-        strides=[options.StrideH(), options.StrideW()],
-        pads=_pads(builder, operation, kernel),
-    )
-    _activated(builder, operation, before)
-
-
-def _add(builder: _Builder, operation: Operation) -> None:
-    if any(i in builder.graph.constants for i in operation.inputs):
-        raise ValueError("ADD of a constant is not supported")
-    names = [_name(i) for i in operation.inputs]
-    _activated(builder, operation, builder.node("Add", names, _before_activation(operation)))
-
-
-def _prelu(builder: _Builder, operation: Operation) -> None:
-    """slope * x + (1 - slope) * relu(x), which ONNX Runtime's CPU kernels keep in their blocked
-    layout; its PRelu kernel alone takes three times as long as the whole network does so."""
-    source, out = _name(operation.inputs[0]), _name(operation.outputs[0])
-    slope = builder.constant(operation.inputs[1]).reshape(-1, 1, 1)
-    slope_name = builder.weight(f"{out}_slope", slope)
-    one = builder.weight(f"{out}_one", np.array(1, np.float32))
-    rest = builder.node("Sub", [one, slope_name], f"{out}_rest")
-    linear = builder.node("Mul", [source, slope_name], f"{out}_linear")
-    positive = builder.node("Relu", [source], f"{out}_positive")
-    bent = builder.node("Mul", [positive, rest], f"{out}_bent")
-    builder.node("Add", [linear, bent], out)
-
-
-def _pad(builder: _Builder, operation: Operation) -> None:
-    batch, rows, columns, channels = builder.constant(operation.inputs[1]).tolist()
-    nchw = (batch, channels, rows, columns)
-    out = _name(operation.outputs[0])
-    amounts = np.array([side[0] for side in nchw] + [side[1] for side in nchw], np.int64)
-    builder.node("Pad", [_name(operation.inputs[0]), builder.weight(f"{out}_pads", amounts)], out)
-
-
-def _resize_bilinear(builder: _Builder, operation: Operation) -> None:
-    options, out = operation.options, _name(operation.outputs[0])
-    if options.AlignCorners():
-        raise ValueError("RESIZE_BILINEAR with align_corners is not supported")
-    before = np.array(builder.graph.shapes[operation.inputs[0]][1:3])
-    after = np.array(builder.graph.shapes[operation.outputs[0]][1:3])
-    scales = np.array([1, 1, *(after / before)], np.float32)
-    builder.node(
-        "Resize",
-        [_name(operation.inputs[0]), "", builder.weight(f"{out}_scales", scales)],
-        out,
-        mode="linear",
-        coordinate_transformation_mode="half_pixel" if options.HalfPixelCenters() else "asymmetric",
-    )
-
-
-def _depth_to_space(builder: _Builder, operation: Operation) -> None:
-    builder.node(
-        "DepthToSpace",
-        [_name(operation.inputs[0])],
-        _name(operation.outputs[0]),
-        blocksize=operation.options.BlockSize(),
-        mode="DCR",
-    )
-
-
-def _reshape(builder: _Builder, operation: Operation) -> None:
-    """A feature map's cells made a list: (1, H, W, a * C) to (1, H * W * a, C)."""
-    out = _name(operation.outputs[0])
-    after = builder.graph.shapes[operation.outputs[0]]
-    if len(builder.graph.shapes[operation.inputs[0]]) != 4 or len(after) != 3:
-        raise ValueError("RESHAPE is supported from a picture to a list only")
-    nhwc = builder.node("Transpose", [_name(operation.inputs[0])], f"{out}_nhwc", perm=[0, 2, 3, 1])
-    shape = np.array([0, -1, after[2]], np.int64)
-    builder.node("Reshape", [nhwc, builder.weight(f"{out}_shape", shape)], out)
-
-
-def _concatenation(builder: _Builder, operation: Operation) -> None:
-    if len(builder.graph.shapes[operation.outputs[0]]) == 4:
-        raise ValueError("CONCATENATION of pictures is not supported")
-    names = [_name(i) for i in operation.inputs]
-    builder.node("Concat", names, _name(operation.outputs[0]), axis=operation.options.Axis())
-
-
-def _elementwise(kind: str) -> Callable[[_Builder, Operation], None]:
-    def converter(builder: _Builder, operation: Operation) -> None:
-        builder.node(kind, [_name(operation.inputs[0])], _name(operation.outputs[0]))
-
-    return converter
-
-
-_CONVERTERS: dict[str, Callable[[_Builder, Operation], None]] = {
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _convolution,
-    "MAX_POOL_2D": _max_pool,
-    "ADD": _add,
-    "PRELU": _prelu,
-    "PAD": _pad,
-    "RESIZE_BILINEAR": _resize_bilinear,
-    "DEPTH_TO_SPACE": _depth_to_space,
-    "RESHAPE": _reshape,
-    "CONCATENATION": _concatenation,
-    "RELU": _elementwise("Relu"),
-    "LOGISTIC": _elementwise("Sigmoid"),
-}
