@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from head_build import expressions, eyes, frame, identity, islands, landmarks, mouth, regions, rig
 from head_build.source import Source
-from head_build.topology import SKIN, Topology, build_topology
+from head_build.topology import EYE_LEFT, SKIN, Topology, build_topology
 from numpy.typing import NDArray
 
 from flowface_ros.head.model import HeadModel, JointBlendshapes, hash_atlas
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 VERSION = "1"
 STEP = 2.0**-20
 """Displacements and positions are rounded to this (m), 1 micrometre: the file becomes half."""
-DENSITY_STEPS = 60
+DENSITY_STEPS = 25
 NECK_RANGE = (-0.5, 0.5)
 
 
@@ -25,9 +25,12 @@ def build(source: Source) -> HeadModel:
     people = identity.sample_people(source, topology)
     head = frame.make_frame(topology, topology.symmetrised(people.mean(axis=0)))
     template, basis = _shape_model(head, topology, head.points(people))
+    rigid = np.flatnonzero(topology.vertex_part >= EYE_LEFT)
     units = expressions.load_units(source, topology, head, template)
-    skeleton = rig.make_rig(head, topology, template, units["jawOpen"], units["jawLeft"])
-    correctives, table = rig.pose_correctives(skeleton, template, units)
+    teeth = expressions.source_teeth(source, head)
+    skeleton = rig.make_rig(head, topology, template, units["jawOpen"], teeth)
+    correctives, table = rig.pose_correctives(skeleton, rigid, template, units)
+    units["mouthClose"] = _closing(topology, template, skeleton, units)
     names = [name for name in expressions.NAMES if name not in {row[0] for row in table}]
     expression = np.stack([units[name] for name in names], axis=-1)
     uv, uv_triangles = islands.build_atlas(topology, template, DENSITY_STEPS)
@@ -61,6 +64,21 @@ def build(source: Source) -> HeadModel:
     )
 
 
+def _closing(
+    topology: Topology, template: Array, skeleton: rig.Rig, units: dict[str, Array]
+) -> Array:
+    """mouthClose, such that with jawOpen it closes the mouth."""
+    turn = rig.jaw_turn(skeleton)
+    lips = mouth.make_lips(topology, template)
+
+    def pose(displacement: Array) -> Array:
+        change = np.einsum("vij,vj->vi", turn, displacement)
+        return np.asarray(template + units["jawOpen"] + change)
+
+    unit = mouth.close_open_mouth(template, lips, pose, turn, units["mouthClose"])
+    return topology.symmetrised(unit)
+
+
 def rounded(values: Array) -> NDArray[np.float32]:
     """float32 multiples of `STEP`."""
     return (np.round(values / STEP) * STEP).astype(np.float32) + np.float32(0)
@@ -76,7 +94,7 @@ def _shape_model(
     for _ in range(2):
         people = frame.align(people, mean, used)
         mean = topology.symmetrised(people.mean(axis=0))
-    mean[:, [1, 2]] += frame.EYES_FROM_ORIGIN[1:] - eyes.midpoint(topology, mean)[1:]
+    mean[:, [1, 2]] += frame.EYES_FROM_ORIGIN[1:] - (eyes.midpoint(topology, mean) + eyes.EYE_SHIFT)[1:]
     basis = identity.principal_components(people, used)
     hem = frame.HemFlattener(head, topology, mean)
     basis = hem.displacement(basis)

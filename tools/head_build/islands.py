@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from head_build import teeth
 from head_build.atlas import Island, boundary_loops, embed
 from head_build.frame import smoothstep
 from head_build.topology import (
@@ -35,10 +36,10 @@ DISCS = {
     MOUTH: (np.array([0.061, 0.939]), 0.055),
     SOCKET_LEFT: (np.array([0.982, 0.168]), 0.016),
     SOCKET_RIGHT: (np.array([0.018, 0.168]), 0.016),
-    TEETH_UPPER: (np.array([0.018, 0.832]), 0.016),
-    TEETH_LOWER: (np.array([0.832, 0.982]), 0.016),
 }
-TONGUE_DISCS = ((np.array([0.945, 0.945]), 0.048), (np.array([0.982, 0.832]), 0.016))
+TEETH_SIZE = np.array([0.122, 0.028])
+TEETH = {TEETH_UPPER: np.array([0.872, 0.932]), TEETH_LOWER: np.array([0.872, 0.966])}
+TONGUE_DISC = (np.array([0.963, 0.886]), 0.033)
 
 
 def skin_island(topology: Topology, vertices: Array) -> Island:
@@ -99,13 +100,13 @@ def skin_density(topology: Topology, vertices: Array, triangles: Index) -> Array
     x, y, z = np.abs(centre[:, 0]), centre[:, 1], centre[:, 2]
     face = smoothstep(z, -0.035, 0.0) * smoothstep(y, -0.115, -0.085)
     face *= 1 - smoothstep(y, 0.085, 0.115)
-    density = 0.12 + 1.1 * face
+    density = 0.09 + 1.1 * face
 
     def bump(points: Array, radius: float, gain: float) -> Array:
         distance = np.min(np.linalg.norm(centre[:, None] - points[None], axis=2), axis=1)
         return gain * (1 - smoothstep(distance, 0.3 * radius, radius))
 
-    for label, gain in ((SOCKET_LEFT, 2.0), (SOCKET_RIGHT, 2.0), (MOUTH, 1.6)):
+    for label, gain in ((SOCKET_LEFT, 5.0), (SOCKET_RIGHT, 5.0), (MOUTH, 3.5)):
         shared = np.intersect1d(topology.part_vertices(label), np.unique(triangles))
         density += bump(vertices[shared], 0.022, gain)
     nose = (x < 0.02) & (np.abs(y + 0.012) < 0.03)
@@ -132,11 +133,13 @@ def build_atlas(topology: Topology, vertices: Array, steps: int) -> tuple[Array,
     for label, (centre, radius) in DISCS.items():
         selected = topology.part == label
         add(selected, *_disc(vertices, topology.triangles[selected], centre, radius))
-    tongue = topology.part == TONGUE
-    for half, (centre, radius) in zip(_tongue_halves(topology, vertices), TONGUE_DISCS, strict=True):
-        selected = np.zeros_like(tongue)
-        selected[np.flatnonzero(tongue)[half]] = True
-        add(selected, *_disc(vertices, topology.triangles[selected], centre, radius))
+    for label, corner in TEETH.items():
+        first = topology.part_vertices(label)[0]
+        selected = topology.part == label
+        place = teeth.arch_uv() if label == TEETH_UPPER else teeth.arch_uv() * [1, -1] + [0, 1]
+        add(selected, corner + TEETH_SIZE * place, topology.triangles[selected] - first)
+    selected = topology.part == TONGUE
+    add(selected, *_ball(vertices, topology.triangles[selected], *TONGUE_DISC))
     return np.concatenate(uv), uv_triangles
 
 
@@ -147,7 +150,7 @@ def _skin_uv(topology: Topology, vertices: Array, skin: Island, steps: int) -> A
     if points[skin.loop[1 : len(skin.loop) // 4], 0].size and not _runs_right(skin, topology, points):
         rim[:, 0] = 1 - rim[:, 0]
     density = skin_density(topology, vertices, skin.vertex[skin.triangles])
-    uv = embed(points, skin.triangles, skin.loop, rim, density, steps)
+    uv = embed(points, skin.triangles, skin.loop, rim, density, steps, relax=True)
     return _symmetric_uv(topology, skin, points, uv)
 
 
@@ -190,12 +193,30 @@ def _disc(
     return uv, local
 
 
-def _tongue_halves(topology: Topology, vertices: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The tongue's triangles that look up, and the others."""
-    corners = vertices[topology.triangles[topology.part == TONGUE]]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    upper = normal[:, 1] > 0
-    return upper, ~upper
+def _ball(vertices: Array, triangles: Index, centre: Array, radius: float) -> tuple[Array, Index]:
+    """A ball-like island on a circle; the rearmost vertex is torn apart along the circle's rim."""
+    used, local = np.unique(triangles, return_inverse=True)
+    local = local.reshape(-1, 3)
+    points = vertices[used]
+    pole = int(points[:, 2].argmin())
+    cap = (local == pole).any(axis=1)
+    loop = max(boundary_loops(local[~cap]), key=len)
+    angle = -2 * np.pi * np.arange(len(loop)) / len(loop)
+    inner = 0.85 * radius
+    rim = centre + inner * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    kept, body = np.unique(local[~cap], return_inverse=True)
+    position = {int(v): k for k, v in enumerate(kept)}
+    own_loop = np.array([position[int(v)] for v in loop])
+    uv = np.zeros((len(used), 2))
+    body = body.reshape(-1, 3)
+    uv[kept] = embed(points[kept], body, own_loop, rim, np.ones(len(body)), 40)
+    extra = []
+    for row in np.flatnonzero(cap):
+        corner = int(np.flatnonzero(local[row] == pole)[0])
+        middle = uv[np.delete(local[row], corner)].mean(axis=0) - centre
+        local[row, corner] = len(used) + len(extra)
+        extra.append(centre + middle / np.linalg.norm(middle) * radius)
+    return np.concatenate([uv, extra]), local
 
 
 def eyeball_uv(mirrored: bool) -> tuple[Array, Index]:

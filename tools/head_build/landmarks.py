@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from head_build.eyes import make_lids
+from head_build.mouth import make_lips
 from head_build.topology import (
     EYE_LEFT,
     EYE_RIGHT,
     MOUTH,
     SKIN,
-    SOCKET_LEFT,
-    SOCKET_RIGHT,
     Index,
     Topology,
 )
@@ -35,8 +35,10 @@ JAW_XYZ = np.array(
 """Near the jaw's contour, subject's left side, from the ear to the chin (m)."""
 BROW_XY = np.array([[0.0500, 0.0390], [0.0430, 0.0445], [0.0340, 0.0455], [0.0245, 0.0430], [0.0150, 0.0390]])
 """The left brow from outside to inside, seen from the front."""
-NOSE_XY = np.array([[0.0140, -0.0130], [0.0072, -0.0155]])
-"""The left wing's base and the point between it and the middle."""
+LID_EDGE_RING = 2
+"""The ring of the lids' skin that is seen as their edge."""
+NOSE_X = np.array([0.0150, 0.0080])
+"""The wing's base and the nostril's sill, left of the middle (m)."""
 
 
 def closest_points(vertices: Array, triangles: Index, rows: Index, points: Array) -> SurfacePoints:
@@ -124,6 +126,16 @@ def _profile(
     return vertices[middle[z.argmin() if deepest else z.argmax()]]
 
 
+def _subnasale(topology: Topology, vertices: Array, tip: Array) -> Array:
+    """The midline point under the nose where its base turns into the upper lip."""
+    rows = np.flatnonzero(topology.part == SKIN)
+    y = np.linspace(tip[1] - 0.004, tip[1] - 0.022, 60)
+    line = front_points(vertices, topology.triangles, rows, np.stack([0 * y, y], axis=1))
+    chord = line[-1] - line[0]
+    off = (line - line[0]) @ np.array([0, chord[2], -chord[1]]) / np.linalg.norm(chord)
+    return np.asarray(line[np.abs(off).argmax()])
+
+
 def _ibug68(topology: Topology, vertices: Array, rows: Index) -> Array:
     flip = np.array([-1, 1, 1])
     triangles = topology.triangles
@@ -136,10 +148,11 @@ def _ibug68(topology: Topology, vertices: Array, rows: Index) -> Array:
     tip = _profile(topology, vertices, -0.03, 0.0, deepest=False)
     ridge = np.stack([[0.0, y] for y in np.linspace(sellion[1], tip[1], 4)])
     points[27:31] = front_points(vertices, triangles, rows, ridge)
-    wings = front_points(vertices, triangles, rows, NOSE_XY)
-    points[31:33], points[34:36] = wings * flip, wings[::-1]
-    base = np.array([[0.0, wings[1, 1] - 0.002]])
-    points[33] = front_points(vertices, triangles, rows, base)[0]
+    base = _subnasale(topology, vertices, tip)
+    sill = front_points(
+        vertices, triangles, rows, np.stack([NOSE_X, base[1] + np.array([0.0030, 0.0004])], axis=1)
+    )
+    points[31:33], points[33], points[34:36] = sill * flip, base, sill[::-1]
     eye = _eye_points(topology, vertices)
     points[42:48] = eye
     points[36:42] = (eye * flip)[[3, 2, 1, 0, 5, 4]]
@@ -147,15 +160,10 @@ def _ibug68(topology: Topology, vertices: Array, rows: Index) -> Array:
     return points
 
 
-def lid_loop(topology: Topology, socket: int) -> Index:
-    """Vertices on the rim between the skin and an eye socket."""
-    return np.intersect1d(topology.part_vertices(SKIN), topology.part_vertices(socket))
-
-
 def _eye_points(topology: Topology, vertices: Array) -> Array:
     """The left eye's six points: inner corner, two of the upper lid, outer corner, two lower."""
-    loop = vertices[lid_loop(topology, SOCKET_LEFT)]
-    assert len(lid_loop(topology, SOCKET_RIGHT)) == len(loop)
+    lids = make_lids(topology, vertices)[0]
+    loop = vertices[lids.ring == LID_EDGE_RING]
     inner, outer = loop[loop[:, 0].argmin()], loop[loop[:, 0].argmax()]
     line = inner[1] + (loop[:, 0] - inner[0]) / (outer[0] - inner[0]) * (outer[1] - inner[1])
     upper, lower = loop[loop[:, 1] > line], loop[loop[:, 1] < line]
@@ -180,9 +188,8 @@ def _mouth_points(topology: Topology, vertices: Array) -> Array:
     upper_y, lower_y = lip + np.array([0.0045, 0.0085, 0.0075]), lip - np.array([0.0065, 0.0100, 0.0110])
     upper = front_points(vertices, topology.triangles, rows, np.stack([outer_x, upper_y], axis=1))
     lower = front_points(vertices, topology.triangles, rows, np.stack([outer_x, lower_y], axis=1))
-    middle = front_points(
-        vertices, topology.triangles, rows, np.stack([corner[0] * np.array([0.85, 0.4, 0.0]), [lip] * 3], axis=1)
-    )
+    lips = make_lips(topology, vertices)
+    middle = lips.along(vertices, -1, corner[0] * np.array([0.85, 0.4, 0.0]))
     flip = np.array([-1, 1, 1])
     points = np.zeros((20, 3))
     points[0], points[6] = corner * flip, corner
@@ -191,7 +198,7 @@ def _mouth_points(topology: Topology, vertices: Array) -> Array:
     points[7:9] = lower[:2]
     points[9] = lower[2]
     points[10:12] = (lower * flip)[1::-1]
-    inner_up, inner_down = middle + [0, 0.0007, 0], middle - [0, 0.0007, 0]
+    inner_up, inner_down = middle + [0, 0.0004, 0], middle - [0, 0.0004, 0]
     points[12], points[16] = middle[0] * flip, middle[0]
     points[13], points[14], points[15] = inner_up[1] * flip, inner_up[2], inner_up[1]
     points[17], points[18], points[19] = inner_down[1], inner_down[2], inner_down[1] * flip

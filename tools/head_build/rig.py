@@ -69,15 +69,20 @@ def joint_regressor(frame: Frame, topology: Topology, vertices: Array) -> Array:
 
 
 def make_rig(
-    frame: Frame, topology: Topology, vertices: Array, jaw_open: Array, jaw_left: Array
+    frame: Frame,
+    topology: Topology,
+    vertices: Array,
+    jaw_open: Array,
+    teeth: tuple[Array, Array, Array],
 ) -> Rig:
-    """The rig, given the displacements (V, 3) of jawOpen and jawLeft."""
+    """The rig, given the displacement (V, 3) of jawOpen; and of the source's lower teeth the places
+    (n, 3) and their displacements of jawOpen and jawLeft, to which the angles are fitted."""
     regressor = joint_regressor(frame, topology, vertices)
     joints = regressor @ vertices
-    teeth = topology.part_vertices(TEETH_LOWER)
     arm = vertices - joints[JAW]
-    open_angle = _fit_angle(arm[teeth], jaw_open[teeth], np.array([1.0, 0, 0]))
-    side_angle = _fit_angle(arm[teeth], jaw_left[teeth], np.array([0, 1.0, 0]))
+    tooth_arm = teeth[0] - joints[JAW]
+    open_angle = _fit_angle(tooth_arm, teeth[1], np.array([1.0, 0, 0]))
+    side_angle = _fit_angle(tooth_arm, teeth[2], np.array([0, 1.0, 0]))
     jaw = _jaw_share(topology, arm, jaw_open, open_angle)
     weights = np.zeros((len(vertices), 5))
     weights[:, ROOT] = 1 - smoothstep(frame.hem_distance(vertices), *NECK_BLEND)
@@ -115,10 +120,11 @@ def _jaw_share(topology: Topology, arm: Array, displacement: Array, angle: float
 
 
 def pose_correctives(
-    rig: Rig, vertices: Array, units: dict[str, Array]
+    rig: Rig, rigid: NDArray[np.integer], vertices: Array, units: dict[str, Array]
 ) -> tuple[Array, list[tuple[str, int, Array]]]:
     """Correctives (V, 3, 36) that make joint motion plus skinning equal the units' displacements.
 
+    `rigid` vertices (eyeballs, teeth, tongue) only turn with their joint.
     Also the table of units that became joint motion: name, joint, rotation vector at weight 1.
     """
     correctives = np.zeros((len(vertices), 3, 9 * 4))
@@ -149,10 +155,8 @@ def pose_correctives(
         shift = rig.weights[:, joint, None] * (rig.joints[joint] - matrix @ rig.joints[joint])
         wanted = vertices + units[name] - shift
         before = np.linalg.solve(blend, wanted[..., None])[..., 0]
-        rigid = rig.weights[:, joint] > 0.999
         change = before - vertices
-        if joint in (LEFT_EYE, RIGHT_EYE):
-            change[rigid] = 0
+        change[rigid] = 0
         return change
 
     up, down, side = (np.radians(d) for d in (GAZE_UP_DEG, GAZE_DOWN_DEG, GAZE_SIDE_DEG))
@@ -174,6 +178,13 @@ def pose_correctives(
             (f"eyeLookIn{name}", np.array([0, -outward * side, 0])),
         )
     return correctives, table
+
+
+def jaw_turn(rig: Rig) -> Array:
+    """(V, 3, 3) linear part of the skinning at jawOpen 1."""
+    share = rig.weights[:, JAW, None, None]
+    matrix = Rotation.from_rotvec([rig.jaw_open, 0, 0]).as_matrix()
+    return np.asarray(share * matrix + (1 - share) * np.eye(3))
 
 
 def joint_bounds(rig: Rig) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from head_build import teeth
 from head_build.source import DATA, Source
 from numpy.typing import NDArray
 
@@ -76,12 +77,11 @@ def build_topology(source: Source, shape: Array) -> Topology:
         values += list(ends.values())
     skin = sp.csr_matrix((values, (rows, columns)), (len(used), total))
     blocks, faces, parts, offset = [skin], [triangles], [part], len(used)
-    for side, label in (("l", EYE_LEFT), ("r", EYE_RIGHT)):
-        eye = source.vertex_groups[f"helper-{side}-eye"]
-        blocks.append(_eyeball_map(eye, len(eyeball_directions(False)), total))
-        faces.append(eyeball_triangles(mirrored=side == "r") + offset)
-        parts.append(np.full(len(faces[-1]), label))
-        offset += blocks[-1].shape[0]
+    for label, (group, count, own) in _rigid_parts().items():
+        blocks.append(_rigid_map(source.vertex_groups[group], count, total))
+        faces.append(own + offset)
+        parts.append(np.full(len(own), label))
+        offset += count
     combine = sp.vstack(blocks).tocsr()
     all_faces, all_parts = np.concatenate(faces), np.concatenate(parts)
     mirror = _mirror_of(_distinct(combine @ shape, all_faces, all_parts), all_faces, all_parts)
@@ -110,20 +110,14 @@ def edge_average(triangles: Index, count: int) -> sp.csr_matrix:
 
 
 def _source_triangles(source: Source, shape: Array) -> tuple[Index, Index]:
-    """Triangles and parts of the body's and helpers' quads, split the same way on both sides."""
+    """Triangles and parts of the body's and tongue's quads, split the same way on both sides."""
     _, polygons, groups = source.mesh
-    helpers = {
-        "helper-upper-teeth": TEETH_UPPER,
-        "helper-lower-teeth": TEETH_LOWER,
-        "helper-tongue": TONGUE,
-    }
     body = np.array([q for q, group in zip(polygons, groups, strict=True) if group == "body"])
-    parts = [_body_parts(source, body)]
-    quads = [body]
-    for name, label in helpers.items():
-        quads.append(np.array([q for q, g in zip(polygons, groups, strict=True) if g == name]))
-        parts.append(np.full(len(quads[-1]), label))
-    quad, part = np.concatenate(quads), np.concatenate(parts)
+    tongue = np.array(
+        [q for q, group in zip(polygons, groups, strict=True) if group == "helper-tongue"]
+    )
+    quad = np.concatenate([body, tongue])
+    part = np.concatenate([_body_parts(source, body), np.full(len(tongue), TONGUE)])
     middle = shape[quad][..., 0].mean(axis=1)
     left = quad[middle > 0]
     part_left = part[middle > 0]
@@ -203,7 +197,7 @@ def _cut(
 
 
 def _with_face(faces: Index, parts: Index) -> NDArray[np.bool_]:
-    """The body component that has the mouth cavity, and the helpers."""
+    """The body component that has the mouth cavity, and the tongue."""
     size = faces.max() + 1
     pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = sp.coo_matrix((np.ones(len(pairs)), pairs.T), (size, size))
@@ -237,18 +231,38 @@ def eyeball_triangles(mirrored: bool) -> Index:
     return triangles[:, ::-1] if mirrored else triangles
 
 
-def _eyeball_map(eye: Index, count: int, source_size: int) -> sp.csr_matrix:
-    """Every vertex of the eyeball moves with the mean of the source's eye vertices: it is rigid."""
-    dense = np.zeros((count, source_size))
-    dense[:, eye] = 1 / len(eye)
-    return sp.csr_matrix(dense)
+def _rigid_parts() -> dict[int, tuple[str, int, Index]]:
+    """Label -> the source group that it moves with, vertex count and triangles of our own parts."""
+    balls = len(eyeball_directions(False))
+    rows = teeth.ROWS * teeth.COLUMNS
+    return {
+        EYE_LEFT: ("helper-l-eye", balls, eyeball_triangles(mirrored=False)),
+        EYE_RIGHT: ("helper-r-eye", balls, eyeball_triangles(mirrored=True)),
+        TEETH_UPPER: ("helper-upper-teeth", rows, teeth.arch_triangles(upper=True)),
+        TEETH_LOWER: ("helper-lower-teeth", rows, teeth.arch_triangles(upper=False)),
+    }
+
+
+def _rigid_map(group: Index, count: int, source_size: int) -> sp.csr_matrix:
+    """(count, source_size): every vertex moves with the mean of the source's group."""
+    columns = np.tile(group, count)
+    rows = np.repeat(np.arange(count), len(group))
+    return sp.csr_matrix(
+        (np.full(len(rows), 1 / len(group)), (rows, columns)), (count, source_size)
+    )
 
 
 def _distinct(vertices: Array, triangles: Index, part: Index) -> Array:
-    """The vertices with the eyeballs blown up to unit spheres, so that no two coincide."""
+    """The vertices with eyeballs and teeth in their own shape, so that no two coincide."""
     vertices = vertices.copy()
-    for label, mirrored in ((EYE_LEFT, False), (EYE_RIGHT, True)):
-        vertices[np.unique(triangles[part == label])] += eyeball_directions(mirrored)
+    shapes = {
+        EYE_LEFT: eyeball_directions(mirrored=False),
+        EYE_RIGHT: eyeball_directions(mirrored=True),
+        TEETH_UPPER: teeth.arch(upper=True),
+        TEETH_LOWER: teeth.arch(upper=False),
+    }
+    for label, shape in shapes.items():
+        vertices[np.unique(triangles[part == label])] += shape
     return vertices
 
 
