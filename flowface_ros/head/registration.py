@@ -34,7 +34,7 @@ _JAW = JOINT_NAMES.index("jaw")
 _EYE_DISTANCE_RATIO = (0.7, 1.4)
 """Allowed distance between the eyes, against the built-in head's: outside the units are wrong."""
 _MAX_MEDIAN_MM, _MAX_P95_MM = 1.0, 4.0
-"""Residuals of the face that a head can have; measured on re-meshed heads: median 0.4, 95 % below 1.5."""
+"""Residuals that a face can have; re-meshed heads were measured at 0.4 and below 1.5."""
 _MAX_SHAPE_RMS = 3.5
 """Standard deviations per identity coefficient: people have about 1, a ball takes 6."""
 _MIN_COVERED = 0.9
