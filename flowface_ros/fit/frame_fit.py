@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ _FAR = 3.0
 class _PointSet:
     evaluator: SurfaceEvaluator
     patches: Patches
+    buffers: dict[tuple[int, ...], tuple[Array, Array]] = field(default_factory=dict)
 
 
 class FrameFitter:
@@ -166,6 +167,7 @@ class FrameFitter:
             tempering=points.patches.tempering,
             focal_camera=focal if focal in views.cameras else "",
             focal_sigma=self.config.focal_sigma,
+            buffers=points.buffers,
         )
 
     def _near(self, problem: Problem, estimate: Estimate) -> bool:
@@ -211,7 +213,8 @@ class FrameFitter:
     ) -> FitResult:
         solver = self.config.solver
         limit = solver.max_tracking_iterations if warm else solver.max_iterations
-        inside = problem.moved(Estimate(begin), _into_box(problem, Estimate(begin)))
+        step = _into_box(problem, Estimate(begin))
+        inside = problem.moved(Estimate(begin), step) if step.any() else Estimate(begin)
         estimate, equations, report = minimise(problem, inside, limit, solver.tolerance)
         views = problem.zoomed(estimate)
         statistics = view_statistics(views, equations.squared, problem.nu)

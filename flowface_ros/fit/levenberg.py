@@ -81,7 +81,7 @@ def minimise(
                 trial, trial_squared, energy = estimate, squared, equations.energy
                 stop = Stop.CONVERGED if abs(gain) < tolerance else Stop.STALLED
                 break
-        small = abs(gain) < problem.size
+        small = bool(abs(gain) < problem.size)
         estimate, squared, behind = trial, trial_squared, min(behind, trial_behind)
         damping = max(damping * _DAMPING_DOWN, 1e-12)
         if stop is Stop.STALLED or (gain < tolerance and settled):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,7 @@ class Problem:
     tempering: effective number of points over their number, in (0, 1]: the data term is multiplied
     by it, so that correlated errors do not outvote the priors.
     focal_camera: name of the camera whose focal length is the last unknown, or "".
+    buffers: memory for Jacobians by their shape, which problems may share one after the other.
     """
 
     model: HeadModel
@@ -75,6 +77,7 @@ class Problem:
     tempering: float = 1.0
     focal_camera: str = ""
     focal_sigma: float = 1.0
+    buffers: dict[tuple[int, ...], tuple[Array, Array]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -82,8 +85,7 @@ class Problem:
 
     def squared_residuals(self, estimate: Estimate) -> tuple[Array, int]:
         """r^T W r (K,) and how many points are behind their camera."""
-        points = self.evaluator.positions(estimate.state)
-        return self.zoomed(estimate).squared_residuals(points)
+        return self.zoomed(estimate).squared_residuals(self._positions(estimate.state))
 
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
@@ -103,11 +105,14 @@ class Problem:
         n, size = self.unknowns.size, self.size
         views = self.zoomed(estimate)
         if jacobian is None:
-            points, jacobian = self.evaluator.positions_and_jacobian(estimate.state, self.unknowns)
+            jacobian = self._scratch[0]
+            points, _ = self.evaluator.positions_and_jacobian(
+                estimate.state, self.unknowns, out=jacobian
+            )
         else:
-            points = self.evaluator.positions(estimate.state)
+            points = self._positions(estimate.state)
         information, vector = views.vertex_information(points, self.nu, scale)
-        whitened = np.empty_like(jacobian)
+        whitened = self._scratch[1]
         kernels.whiten(information, jacobian, whitened)
         sums = robust.sums(squared, scale, self.nu)
         curvature = float(np.clip(sums.curvature / sums.weight, _LEAST_CURVATURE, 1.0))
@@ -149,6 +154,24 @@ class Problem:
 
     def with_views(self, views: Views) -> Problem:
         return replace(self, views=views)
+
+    def _positions(self, state: HeadState) -> Array:
+        """Points (N, 3) of a state; those of the last one are kept."""
+        if not self._last or self._last[0] is not state:
+            self._last[:] = [state, self.evaluator.positions(state)]
+        return self._last[1]
+
+    @cached_property
+    def _last(self) -> list[Any]:
+        return []
+
+    @cached_property
+    def _scratch(self) -> tuple[Array, Array]:
+        """Jacobian and whitened Jacobian (N, 3, n): every linearisation overwrites the last's."""
+        shape = (len(self.evaluator), 3, self.unknowns.size)
+        if shape not in self.buffers:
+            self.buffers[shape] = (np.empty(shape), np.empty(shape))
+        return self.buffers[shape]
 
     @cached_property
     def _terms(self) -> tuple[PriorTerm, ...]:
