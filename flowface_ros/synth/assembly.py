@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,25 @@ from flowface_ros.head.skinning import joint_transforms, neutral_joints, pose_ve
 from flowface_ros.head.state import HeadState
 from flowface_ros.synth import geometry
 from flowface_ros.synth.geometry import HeadTables, head_tables, triangle_frames
+from flowface_ros.synth.hair import Strands
 from flowface_ros.synth.lashes import lash_frames
 from flowface_ros.synth.person import Person, StrandLook
 from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
-from flowface_ros.synth.shading import MATERIAL_DTYPE, Surface
+from flowface_ros.synth.materials import MATERIAL_DTYPE, Surface
 from flowface_ros.synth.wear import Wearable
 
 _Array = NDArray[np.float64]
 
 _NECK_JOINT = 1
-_MOUTH_DEPTH_M = 0.011
+_MOUTH_DEPTH_M = 0.018
 """Light in the open mouth falls to 1/e this far behind the lips."""
 
-_TEETH = np.array([0.60, 0.53, 0.42])
+_FINER = 0.2
+"""Added to the texture's level before it is cut to an integer: a pixel spans 0.87 to 1.7 texels."""
+
+_STRAND_SPACING_M, _FEWEST_STRANDS = 0.0008, 900
+"""All strands are drawn when a pixel spans less than this, and this many always."""
+
 _TONGUE = np.array([0.36, 0.11, 0.10])
 _CAVITY = np.array([0.20, 0.045, 0.045])
 
@@ -72,34 +78,35 @@ def material_row(
     return row
 
 
-def pose_person(person: Person, state: HeadState, sample_m: float, up_px: _Array) -> PosedPerson:
+def pose_person(person: Person, state: HeadState, pixel_m: float, up_px: _Array) -> PosedPerson:
     """A person in a state.
 
-    sample_m: metres between image samples at the head, which decides the texture's fineness.
+    pixel_m: metres that a pixel spans at the head, which decides the texture's fineness.
     up_px: (2,) image direction of the head's up.
     """
     model, tables = person.model, head_tables(person.model)
     vertices = pose_vertices(model, state)
     moved = joint_transforms(model, state, neutral_joints(model, state))
     center = moved.linear[_NECK_JOINT] @ person.skull_center + moved.shift[_NECK_JOINT]
-    head = _head_piece(person, tables, vertices, moved.linear, sample_m, up_px)
-    rest = [_hair_piece(look, tables, vertices, moved, center) for look in person.hair]
+    head = _head_piece(person, tables, vertices, moved.linear, pixel_m, up_px)
+    shown = [_thinned(look, pixel_m) for look in person.hair]
+    rest = [_hair_piece(look, tables, vertices, moved, center) for look in shown]
     rest += [_worn_piece(item, moved.linear, moved.shift) for item in person.wearables]
     return PosedPerson(head, rest, center)
 
 
 def _head_piece(
-    person: Person, tables: HeadTables, vertices: _Array, linear: _Array, sample_m: float,
+    person: Person, tables: HeadTables, vertices: _Array, linear: _Array, pixel_m: float,
     up_px: _Array,
 ) -> Piece:  # fmt: skip
     normals = tables.normals_of(vertices)
-    skin = person.skin[_texture_level(person, tables, sample_m)]
+    skin = person.skin[_texture_level(person, tables, pixel_m)]
     rows = np.concatenate(
         [
             material_row(Surface.SKIN, np.ones(3), person.skin_roughness, 0.028, 0.0011),
             material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
             material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
-            material_row(Surface.GLOSSY, _TEETH, 0.22, 0.045),
+            material_row(Surface.GLOSSY, np.ones(3), 0.2, 0.045),
             material_row(Surface.GLOSSY, _TONGUE, 0.35, 0.035),
             material_row(Surface.GLOSSY, _CAVITY, 0.35, 0.03),
         ]
@@ -118,13 +125,13 @@ def _head_piece(
         tables.corners,
         tables.material,
         rows,
-        [skin, person.eye, person.eye, None, None, None],
+        [skin, person.eye, person.eye, person.teeth, None, None],
     )
 
 
-def _texture_level(person: Person, tables: HeadTables, sample_m: float) -> int:
+def _texture_level(person: Person, tables: HeadTables, pixel_m: float) -> int:
     texel_m = tables.atlas_m / len(person.skin[0])
-    level = int(np.floor(np.log2(max(sample_m / texel_m, 1.0)) + 0.3))
+    level = int(np.floor(np.log2(max(pixel_m / texel_m, 1.0)) + _FINER))
     return min(level, len(person.skin) - 1)
 
 
@@ -137,6 +144,22 @@ def _mouth_light(tables: HeadTables, vertices: _Array, skull: _Array) -> NDArray
     reach = _MOUTH_DEPTH_M * (0.6 + gap / 0.02)
     light = np.exp(-np.maximum(behind + 0.004, 0) / reach) * (0.55 + min(gap / 0.03, 0.45))
     return np.clip(light, 0.02, 1).astype(np.float32)
+
+
+def _thinned(look: StrandLook, pixel_m: float) -> StrandLook:
+    """Fewer and wider strands for a head that is small in the image."""
+    strands = look.strands
+    stride = round(min(pixel_m / _STRAND_SPACING_M, len(strands.points) / _FEWEST_STRANDS))
+    if stride < 2 or look.on_lids:
+        return look
+    fewer = Strands(
+        strands.points[::stride],
+        strands.half_width[::stride] * np.float32(stride**0.7),
+        strands.tone[::stride],
+        strands.occlusion[::stride],
+        None if strands.anchor is None else strands.anchor[::stride],
+    )
+    return replace(look, strands=fewer)
 
 
 def _hair_piece(

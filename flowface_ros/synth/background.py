@@ -29,9 +29,9 @@ def sample_background(rng: np.random.Generator, width: int, height: int) -> NDAr
     return np.ascontiguousarray(np.maximum(linear, 0), np.float32)
 
 
-def _color(rng: np.random.Generator, colorful: float = 0.10) -> NDArray[np.float64]:
+def _color(rng: np.random.Generator, colorful: float = 0.06) -> NDArray[np.float64]:
     """A plausible sRGB surface colour: mostly greyish, sometimes saturated."""
-    strong = 3.0 if rng.random() < 0.2 else 1.0
+    strong = 3.0 if rng.random() < 0.12 else 1.0
     return np.clip(rng.uniform(0.08, 0.95) + rng.normal(0, colorful * strong, 3), 0.02, 1)
 
 
@@ -89,10 +89,10 @@ def _room(rng: np.random.Generator, w: int, h: int) -> NDArray:
     for _ in range(rng.integers(0, 7)):  # furniture, pictures on the wall
         size = rng.uniform(0.05, 0.4, 2) * [w, h]
         outline = _box(rng, *(rng.uniform(-0.1, 1.0, 2) * [w, h]), *size)
-        _rectangle(picture, outline, _color(rng, 0.15))
+        _rectangle(picture, outline, _color(rng, 0.1))
         if rng.random() < 0.5:
             inner = outline.mean(axis=0) + 0.85 * (outline - outline.mean(axis=0))
-            _rectangle(picture, inner, _color(rng, 0.15))
+            _rectangle(picture, inner, _color(rng, 0.1))
     return picture * _gradient(rng, w, h)
 
 
@@ -110,7 +110,7 @@ def _shelf(rng: np.random.Generator, picture: NDArray) -> None:
                 outline = np.array(
                     [[x, y - book_h], [x + book_w, y - book_h], [x + book_w, y], [x, y]]
                 )
-                _rectangle(picture, outline, _color(rng, 0.2))
+                _rectangle(picture, outline, _color(rng, 0.12))
             x += book_w
         _rectangle(
             picture,
@@ -147,7 +147,7 @@ def _clutter(rng: np.random.Generator, w: int, h: int) -> NDArray:
     for _ in range(rng.integers(10, 45)):
         center, size = rng.uniform(0, 1, 2) * [w, h], np.exp(rng.uniform(-4, -1, 2)) * max(w, h)
         if rng.random() < 0.5:
-            _rectangle(picture, _box(rng, *center, *(2 * size)), _color(rng, 0.2))
+            _rectangle(picture, _box(rng, *center, *(2 * size)), _color(rng, 0.12))
         else:
             cv2.ellipse(
                 picture,
@@ -156,7 +156,7 @@ def _clutter(rng: np.random.Generator, w: int, h: int) -> NDArray:
                 rng.uniform(0, 180),
                 0,
                 360,
-                [float(v) for v in _color(rng, 0.2)],
+                [float(v) for v in _color(rng, 0.12)],
                 -1,
                 cv2.LINE_AA,
             )

@@ -13,8 +13,11 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.normals import vertex_normals
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.synth.eyes import IRIS_RADIUS_M
+from flowface_ros.synth.hairline import Hairline
 from flowface_ros.synth.light import even_directions
+from flowface_ros.synth.mouth import tooth_places
 from flowface_ros.synth.raster import fill_triangles
+from flowface_ros.synth.skin_map import face_points
 
 _Array = NDArray[np.float64]
 
@@ -35,11 +38,12 @@ class HeadTables:
     triangles: (F, 3) of the model. corners: (F, 3) rows of the split vertices, of which there is
     one per pair of vertex and atlas place. split: (N,) vertex of each. uv: (N, 2) float32; of
     eyeballs, the place in the eye's picture. material: (F,) int32. occlusion: (V,) float32 share
-    of ambient light on the neutral head. is_skin: (V,). scalp: (V,) membership.
+    of ambient light on the neutral head. template: (V, 3). scalp: (V,) density of
+    hair. skin_uv: (n, 3, 2) atlas places of the outer skin's triangles.
     skin_triangles: (n, 3) vertices of the outer skin's triangles, skin_triangles_index: (n,).
     hem: vertices of the neck's lowest ring. iris_share: radius of the iris over the eyeball's.
     lids: for each eye (left first), vertices of the upper and lower lid margin from the inner to
-    the outer corner. eye_centers: (2, 3) template. vertex_uv: (V, 2).
+    the outer corner. eye_centers: (2, 3) template.
     inner: vertices of the teeth, tongue and mouth cavity. mouth_points: middle of the inner edge
     of the upper and of the lower lip. atlas_m: metres of face that the atlas's side spans.
     """
@@ -50,15 +54,16 @@ class HeadTables:
     uv: NDArray[np.float32]
     material: NDArray[np.int32]
     occlusion: NDArray[np.float32]
-    is_skin: NDArray[np.bool_]
+    template: _Array
     scalp: _Array
+    hairline: Hairline
+    skin_uv: _Array
     skin_triangles: NDArray[np.int32]
     skin_triangles_index: NDArray[np.int32]
     hem: NDArray[np.int32]
     iris_share: float
     lids: tuple[tuple[NDArray[np.int32], NDArray[np.int32]], ...]
     eye_centers: _Array
-    vertex_uv: _Array
     inner: NDArray[np.int32]
     mouth_points: SurfacePoints
     atlas_m: float
@@ -66,10 +71,6 @@ class HeadTables:
     def normals_of(self, vertices: _Array) -> _Array:
         """Unit normals (V, 3)."""
         return vertex_normals(vertices, self.triangles)
-
-    def vertex_texels(self, size: int) -> NDArray[np.int64]:
-        """Texels (V, 2: column, row) of the vertices in an atlas texture."""
-        return np.clip((self.vertex_uv * size).astype(np.int64), 0, size - 1)
 
 
 _tables: WeakKeyDictionary[HeadModel, HeadTables] = WeakKeyDictionary()
@@ -146,6 +147,7 @@ def _build(model: HeadModel) -> HeadTables:
     on_skin = _member(model, "skin")[triangles].all(axis=1)
     for value, name in groups.items():
         material[_member(model, name)[triangles].all(axis=1) & ~on_skin] = value
+    material[(material == SKIN) & ~on_skin] = CAVITY
     pairs = np.stack([triangles.ravel(), model.uv_triangles.ravel()], axis=1)
     unique, corner = np.unique(pairs, axis=0, return_inverse=True)
     corners = corner.reshape(-1, 3).astype(np.int32)
@@ -164,8 +166,10 @@ def _build(model: HeadModel) -> HeadTables:
         flat = 0.5 + 0.5 * offset[:, :2] * [1, -1]
         uv[rows] = np.where(behind[:, None], 0.5 + 0.49 * _unit(offset[:, :2]) * [1, -1], flat)
     chosen = skin_triangles(model)
-    vertex_uv = np.zeros((model.vertex_count, 2))
-    vertex_uv[triangles.ravel()] = model.uv[model.uv_triangles.ravel()]
+    hairline = Hairline(face_points(model))
+    for name in ("upper_teeth", "lower_teeth"):
+        rows = _member(model, name)[split]
+        uv[rows] = tooth_places(template[split[rows]])
     return HeadTables(
         triangles=triangles,
         corners=corners,
@@ -173,8 +177,10 @@ def _build(model: HeadModel) -> HeadTables:
         uv=uv,
         material=material,
         occlusion=_occlusion(template, triangles, material),
-        is_skin=_member(model, "skin"),
-        scalp=_member(model, "scalp").astype(float),
+        template=template,
+        scalp=hairline.density(template, 0.0, 0.0).astype(float) * ~_member(model, "ears"),
+        hairline=hairline,
+        skin_uv=model.uv[model.uv_triangles[chosen]].astype(np.float64),
         skin_triangles=triangles[chosen],
         skin_triangles_index=chosen,
         hem=_hem(template, triangles[chosen]),
@@ -184,7 +190,6 @@ def _build(model: HeadModel) -> HeadTables:
             for eye, center in zip((LEFT_EYE, RIGHT_EYE), centers, strict=True)
         ),
         eye_centers=centers,
-        vertex_uv=vertex_uv,
         inner=np.setdiff1d(triangles[material >= TEETH], triangles[material == SKIN]),
         mouth_points=model.landmarks["ibug68"][np.array([62, 66])],
         atlas_m=_atlas_side(template, model, chosen),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from flowface_ros.synth.geometry import HeadTables
 from flowface_ros.synth.skull import Skull
+from flowface_ros.synth.textures import smoothstep
 
 _Array = NDArray[np.float64]
 
@@ -53,6 +56,9 @@ class HairStyle:
     recession: float
 
 
+_FULL_HEAD = 4500
+"""Strands whose widths are as given; fewer are wider."""
+
 STYLES = ("bald", "buzz", "short", "medium", "long", "curly", "afro", "tied")
 
 
@@ -71,9 +77,9 @@ def sample_hair_style(rng: np.random.Generator) -> HairStyle:
     }[name]
     comb = "tied" if name == "tied" else str(rng.choice(["crown", "side", "back"]))
     may_fringe = name in ("short", "medium", "long", "curly")
-    fringe = rng.uniform(0.02, 0.06) if may_fringe and rng.random() < 0.4 else 0.0
+    fringe = rng.uniform(0.02, 0.045) if may_fringe and rng.random() < 0.4 else 0.0
     wavy = rng.random() if name in ("medium", "long") else 1.0
-    bald = name in ("short", "buzz") and rng.random() < 0.3
+    bald = name in ("short", "buzz") and rng.random() < 0.22
     return HairStyle(
         name,
         length,
@@ -89,38 +95,58 @@ def sample_hair_style(rng: np.random.Generator) -> HairStyle:
 
 
 @dataclass(frozen=True)
-class ScalpRoots:
-    """Where strands start: points (n, 3), normals (n, 3) and triangle (n,) of the neutral head,
-    and how dense hair is there, (n,) in [0, 1]."""
+class Roots:
+    """Where strands start, on a person's neutral head.
+
+    points, normals: (n, 3). template: (n, 3) the same places on the template. triangle: (n,)
+    index among those that were sampled. density: (n,) in [0, 1], how densely hair grows there.
+    """
 
     points: _Array
     normals: _Array
+    template: _Array
     triangle: NDArray[np.int32]
     density: _Array
 
 
+DensityAt = Callable[[_Array, _Array], NDArray[np.floating]]
+"""Density (n,) in [0, 1] at template places (n, 3) and atlas places (n, 2)."""
+
+_CANDIDATES = 6
+"""Places tried per root that is wanted, spread evenly over the skin."""
+
+
 def sample_roots(
+    tables: HeadTables,
     vertices: _Array,
     normals: _Array,
-    triangles: NDArray[np.int32],
-    density: _Array,
+    density_at: DensityAt,
     count: int,
     rng: np.random.Generator,
-) -> ScalpRoots:
-    """`count` points spread by area times density (V,) over a mesh (V, 3), (F, 3)."""
-    corners = vertices[triangles]
-    area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+) -> Roots:
+    """At most `count` roots, as densely as `density_at` says, on vertices and normals (V, 3)."""
+    triangles = tables.skin_triangles
+    corners = tables.template[triangles]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    tried = _CANDIDATES * count
+    triangle = rng.choice(len(triangles), tried, p=area / area.sum())
+    weights = rng.dirichlet(np.ones(3), tried)[..., None]
+
+    def at(values: _Array) -> _Array:
+        return (values[triangles[triangle]] * weights).sum(axis=1)
+
+    template = at(tables.template)
+    places = (tables.skin_uv[triangle] * weights).sum(axis=1)
+    density = np.asarray(density_at(template, places), np.float64)
+    kept = np.flatnonzero(rng.random(tried) < density)[:count]
+    return Roots(
+        at(vertices)[kept],
+        _unit(at(normals)[kept]),
+        template[kept],
+        triangle[kept].astype(np.int32),
+        density[kept],
     )
-    weight = area * density[triangles].mean(axis=1)
-    if weight.sum() <= 0:
-        count, weight = 0, np.ones(len(triangles))
-    triangle = rng.choice(len(triangles), count, p=weight / weight.sum()).astype(np.int32)
-    barycentric = rng.dirichlet(np.ones(3), count)
-    mix = lambda values: (values[triangles[triangle]] * barycentric[..., None]).sum(axis=1)  # noqa: E731
-    normal = mix(normals)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
-    return ScalpRoots(mix(vertices), normal, triangle, mix(density[:, None])[:, 0])
 
 
 def _unit(vectors: _Array) -> _Array:
@@ -133,46 +159,57 @@ def _coherent(points: _Array, rng: np.random.Generator, wavelength_m: float) -> 
     return np.sin(points @ waves + rng.uniform(0, 2 * np.pi, 8)) @ rng.standard_normal((8, 3)) / 2
 
 
+_WHORL = np.array([0.01, 0.095, -0.045])
+"""Where hair turns outwards, from the middle of the skull."""
+
+_KNOT = np.array([0.0, 0.01, -0.125])
+"""Where tied hair comes together."""
+
+
 def _combed(points: _Array, out: _Array, style: HairStyle, skull: Skull, fringe: _Array) -> _Array:
     """Unit direction (n, 3) in which hair is combed at points (n, 3) with outward directions."""
     local = points - skull.center
-    crown = np.array([0.01, 0.095, -0.045])
+    side = np.tanh((local[:, 0] - style.part_m) / 0.012)
+    aside = np.stack([side, np.full_like(side, -0.35), np.full_like(side, -0.30)], axis=1)
     if style.comb == "tied":
-        target = skull.center + np.array([0.0, 0.01, -0.125])
-        flow = target - points
+        flow = skull.center + _KNOT - points
     elif style.comb == "back":
         flow = np.tile([0.0, 0.25, -1.0], (len(points), 1))
     elif style.comb == "side":
-        side = np.tanh((local[:, 0] - style.part_m) / 0.012)
-        flow = np.stack([side, np.full(len(points), -0.35), np.full(len(points), -0.30)], axis=1)
+        flow = aside
     else:
-        flow = local - crown
-        flow[:, 2] -= 0.04 * (local[:, 2] > 0.03) * (style.fringe_m == 0)
+        # Out of the whorl; long hair in front is parted, so that it does not hang over the face.
+        parted = np.clip(local[:, 2:] / 0.04, 0, 1) * (style.length_m > 0.07)
+        flow = _unit(local - _WHORL) * (1 - parted) + aside * parted
     forward = np.stack([0.35 * np.sign(style.part_m) * np.ones(len(points)), -0.6 + 0 * local[:, 0], np.ones(len(points))], axis=1)  # fmt: skip  # noqa: E501
     flow = _unit(flow) * (1 - fringe[:, None]) + _unit(forward) * fringe[:, None]
     return _unit(flow - (flow * out).sum(axis=1, keepdims=True) * out)
 
 
 def grow_hair(
-    roots: ScalpRoots, style: HairStyle, skull: Skull, rng: np.random.Generator, segments: int
+    roots: Roots, style: HairStyle, skull: Skull, rng: np.random.Generator, segments: int
 ) -> Strands:
     """Strands of `segments` + 1 points from the roots, which keep clear of the head."""
     count = len(roots.points)
     front = roots.points[:, 2] - skull.center[2]
     fringe = (front > 0.045) * (style.fringe_m > 0) * (np.abs(roots.points[:, 0]) < 0.055)
     length = style.length_m * np.exp(rng.normal(0, 0.13, count)) * (0.55 + 0.45 * roots.density)
+    if style.name in ("short", "buzz", "medium"):  # the sides and the neck are cut shorter
+        height = np.clip((roots.template[:, 1] - 0.02) / 0.08, 0, 1)
+        length *= {"medium": 0.65}.get(style.name, 0.3) * (1 - height) + height
     length = np.where(fringe > 0, style.fringe_m * rng.uniform(0.7, 1.15, count), length)
     if style.name == "tied":
-        away = np.linalg.norm(roots.points - skull.center - [0, 0.01, -0.125], axis=1)
+        away = np.linalg.norm(roots.points - skull.center - _KNOT, axis=1)
         length = 1.05 * away
     layer = rng.beta(1.5, 1.0, count)
-    lean = _coherent(roots.points, rng, 0.07) * 0.35 + rng.normal(0, 0.16, (count, 3))
+    lean = _coherent(roots.points, rng, 0.07) * 0.22 + rng.normal(0, 0.07, (count, 3))
     lean *= 0.25 if style.name == "tied" else 1.0
-    lift = {"afro": 3.0, "buzz": 1.4, "short": 0.9, "curly": 1.0}.get(style.name, 0.35)
+    lift = {"afro": 3.0, "buzz": 0.9, "short": 0.35, "curly": 0.5}.get(style.name, 0.12)
     points = np.empty((count, segments + 1, 3))
     points[:, 0] = roots.points
     position = roots.points.copy()
-    direction = roots.normals
+    start = _combed(roots.points, roots.normals, style, skull, fringe.astype(float))
+    direction = _unit(start + lift * roots.normals)
     step = (length / segments)[:, None]
     for i in range(1, segments + 1):
         s = i / segments
@@ -182,15 +219,31 @@ def grow_hair(
         hang = np.clip(clear / 0.02 + s - 0.5, 0, 1.5)[:, None] * style.gravity
         hang = np.where(fringe[:, None] > 0, 0.15 * s, hang)
         wish = combed + lift * (1 - s) ** 2 * roots.normals * 1.2 - hang * np.array([0.0, 1.6, 0.0])
+        local = position - skull.center
+        over_face = smoothstep(local[:, 2], 0.035, 0.06) * smoothstep(-local[:, 1], -0.05, 0.0)
+        over_face *= smoothstep(np.abs(local[:, 0]), 0.075, 0.05) * (1 - fringe)
+        wish[:, 0] += 2.5 * over_face * np.sign(local[:, 0] - 0.2 * style.part_m)
         if style.name == "afro":
             wish = roots.normals + 0.5 * lean
         direction = _unit(0.45 * direction + 0.55 * _unit(wish))
         position = position + direction * step
         room = style.volume_m * layer * np.minimum(1.0, 3 * s)
         position = skull.pushed_out(position, 0.0015 + room * (0.35 if style.name == "afro" else 1))
+        if style.name not in ("afro", "buzz"):
+            position = _held(position, skull, 0.003 + 1.1 * room)
         points[:, i] = position
     points = _curled(_clumped(points, rng, style), style, length, rng)
     return _dressed(points, layer, style, rng)
+
+
+def _held(points: _Array, skull: Skull, most: _Array) -> _Array:
+    """Points above the ears drawn back to at most this far from the head: hair lies on it."""
+    offset = points - skull.center
+    distance = np.linalg.norm(offset, axis=1)
+    unit = offset / (distance[:, None] + 1e-9)
+    allowed = np.minimum(distance, skull.radius_along(unit) + most)
+    hold = np.clip((offset[:, 1] + 0.01) / 0.03, 0, 1)
+    return skull.center + unit * (distance + hold * (allowed - distance))[:, None]
 
 
 def _clumped(points: _Array, rng: np.random.Generator, style: HairStyle) -> _Array:
@@ -199,9 +252,12 @@ def _clumped(points: _Array, rng: np.random.Generator, style: HairStyle) -> _Arr
     if count < 20 or style.name in ("buzz", "afro"):
         return points
     guides = rng.choice(count, max(8, count // 14), replace=False)
-    nearest = guides[cKDTree(points[guides, 0]).query(points[:, 0])[1]]
+    away, index = cKDTree(points[guides, 0]).query(points[:, 0])
+    offset = points[guides[index]] - points
+    # Not to a guide that is combed elsewhere, across a parting.
+    alike = (away < 0.015) & (np.linalg.norm(offset, axis=2).max(axis=1) < 0.05)
     pull = np.linspace(0, 1, size) ** 1.3 * rng.uniform(0.25, 0.75)
-    return points + (points[nearest] - points) * pull[None, :, None]
+    return points + offset * pull[None, :, None] * alike[:, None, None]
 
 
 def _curled(points: _Array, style: HairStyle, length: _Array, rng: np.random.Generator) -> _Array:
@@ -220,7 +276,9 @@ def _dressed(points: _Array, layer: _Array, style: HairStyle, rng: np.random.Gen
     count, size = points.shape[:2]
     s = np.linspace(0, 1, size)
     width = 0.00085 if style.name in ("long", "medium", "tied", "curly") else 0.00065
+    width *= max(1.0, _FULL_HEAD / max(count, 1)) ** 0.7  # fewer strands have to cover as much
     half_width = width * rng.uniform(0.6, 1.4, (count, 1)) * (1 - 0.75 * s**2)
+    half_width *= np.minimum(1, 0.35 + 3 * s)
     occlusion = (0.28 + 0.72 * layer[:, None]) * (0.6 + 0.4 * np.minimum(1, 2.5 * s))
     tone = np.clip(0.5 + 0.5 * (rng.normal(0, 0.33, count)), 0, 1)
     return Strands(
@@ -232,7 +290,7 @@ def _dressed(points: _Array, layer: _Array, style: HairStyle, rng: np.random.Gen
 
 
 def grow_beard(
-    roots: ScalpRoots, length_m: float, rng: np.random.Generator, segments: int = 4
+    roots: Roots, length_m: float, rng: np.random.Generator, segments: int = 4
 ) -> Strands:
     """A beard of this length; its strands move with the skin that they grow on."""
     count = len(roots.points)
@@ -249,7 +307,7 @@ def grow_beard(
         points[:, i] = position
     s = np.linspace(0, 1, segments + 1)
     occlusion = np.tile(0.45 + 0.55 * s, (count, 1))
-    half_width = 0.00035 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * s**2)
+    half_width = 0.00026 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * s**2)
     tone = np.clip(rng.normal(0.5, 0.2, count), 0, 1)
     return Strands(
         points.astype(np.float32),
@@ -276,7 +334,12 @@ def hair_color(rng: np.random.Generator, melanin: float, age: float) -> tuple[_A
         np.array([0.72, 0.90, 1.12]) * eumelanin + np.array([0.05, 0.42, 0.80]) * pheomelanin
     )
     color = _PIGMENT * np.exp(-absorption) + 0.004
-    if rng.random() < 0.03:  # dyed
-        color = np.clip(rng.uniform(0.01, 0.4) * np.exp(rng.normal(0, 0.7, 3)), 0.004, 0.6)
     grey = float(np.clip(rng.normal(1.5 * age - 0.75, 0.25), 0, 0.95))
     return color, grey
+
+
+def dyed(color: _Array, rng: np.random.Generator) -> _Array:
+    """Scalp hair is sometimes dyed; brows and beards keep their colour."""
+    if rng.random() < 0.96:
+        return color
+    return np.clip(rng.uniform(0.01, 0.4) * np.exp(rng.normal(0, 0.6, 3)), 0.004, 0.6)

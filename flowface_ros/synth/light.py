@@ -85,7 +85,7 @@ def sample_light(rng: np.random.Generator, up: ArrayLike = _CAMERA_UP) -> Light:
     colors = 1.25 * strength[:, None] * tints
     ambient = _sample_ambient(rng, sky, directions[0], _blackbody_tint(rng.uniform(4600, 8000)))
     ambient *= (1.08 - hardness) * 0.75
-    exposure = np.exp(rng.normal(0.05, 0.18)) / (0.55 + 0.35 * strength.sum())
+    exposure = np.exp(rng.normal(-0.25, 0.22)) / (0.55 + 0.35 * strength.sum())
     return Light(
         (ambient * exposure).astype(np.float32),
         directions.astype(np.float32),

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowface_ros import rigid
 from flowface_ros.synth import wear
-from flowface_ros.synth.shading import Surface
+from flowface_ros.synth.materials import Surface
 from flowface_ros.synth.shapes import Mesh, box, capsule, ellipsoid, join, sheet, tube
 from flowface_ros.synth.wear import Wearable, surface_color
 

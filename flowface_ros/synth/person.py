@@ -18,6 +18,7 @@ from flowface_ros.synth import eyes, hair, skin, wear
 from flowface_ros.synth.geometry import HeadTables, head_tables, triangle_frames
 from flowface_ros.synth.hair import HairStyle, Strands
 from flowface_ros.synth.lashes import make_lashes
+from flowface_ros.synth.mouth import paint_tooth
 from flowface_ros.synth.skin_map import SkinMap
 from flowface_ros.synth.skull import Skull, skull_of
 from flowface_ros.synth.textures import pack_texture
@@ -32,6 +33,9 @@ _SHAPE_SIGMA = 0.8
 """Identities are drawn a little tamer than the basis says: at 1 some skulls are odd."""
 
 _SHAPE_LIMIT = 2.2
+
+_FULL_BEARD = 9000
+"""Strands of a full beard."""
 
 _SMALLEST_TEXTURE = 64
 
@@ -58,8 +62,8 @@ class Person:
     """An identity and its looks.
 
     model: the head that it wears. shape: (S,) float64 coefficients of the identity.
-    skin: the atlas texture (T, T, 5) uint8 (see `shading.TEXTURE_CHANNELS`) and its halvings.
-    eye: (E, E, 5) uint8, an eyeball from the front. melanin: 0 (lightest skin) to 1.
+    skin: the atlas texture (T, T, 5) uint8 (see `materials.TEXTURE_CHANNELS`) and its halvings.
+    eye: (E, E, 5) uint8, an eyeball from the front. teeth: (K, K, 5) uint8, one tooth. melanin: 0 (lightest skin) to 1.
     skin_roughness: GGX alpha. hair: strands. wearables: glasses, hats, clothes; metres on the
     neutral head. scalp_shade: ambient light that reaches the skin under the hair.
     skull_center: (3,) metres in the neutral head's frame. description: looks in words and
@@ -70,6 +74,7 @@ class Person:
     shape: _Array
     skin: tuple[NDArray[np.uint8], ...]
     eye: NDArray[np.uint8]
+    teeth: NDArray[np.uint8]
     melanin: float
     skin_roughness: float
     hair: tuple[StrandLook, ...]
@@ -126,9 +131,12 @@ def sample_person(
         style = replace(style, name="buzz", length_m=0.004, volume_m=0.003)
     skin_map = skin_map_of(model, texture_size)
     cover = {"bald": 0.1 * rng.random(), "buzz": rng.uniform(0.35, 0.8)}.get(style.name, 0.93)
-    painted = skin.paint_skin(skin_map, skin_look, _mixed(color, grey), cover, style.recession, rng)
+    raised = float(rng.normal(0, 0.006))
+    density = tables.hairline.density(skin_map.position, raised, style.recession)
+    ground = skin.HairGround(density, cover)
+    painted = skin.paint_skin(skin_map, skin_look, _mixed(color, grey), ground, rng)
     fitted = _Fitted.of(model, shape, tables)
-    strands = _scalp_hair(fitted, style, color, grey, hair_strands, rng)
+    strands = _scalp_hair(fitted, style, raised, hair.dyed(color, rng), grey, hair_strands, rng)
     strands += _face_hair(fitted, skin_map, skin_look, color, grey, rng)
     strands.append(_lash_hair(tables, color, skin_look.make_up, rng))
     eye_look = eyes.sample_eye_look(rng, skin_look.melanin)
@@ -140,6 +148,7 @@ def sample_person(
         shape=shape,
         skin=_pyramid(pack_texture(painted.albedo, painted.height, painted.gloss)),
         eye=pack_texture(eye_color, np.full_like(eye_gloss, 0.5), eye_gloss),
+        teeth=paint_tooth(rng),
         melanin=skin_look.melanin,
         skin_roughness=float(rng.uniform(0.30, 0.48)),
         hair=tuple(strands),
@@ -184,7 +193,7 @@ class _Fitted:
         state = replace(neutral_state(model), shape=shape)
         vertices = pose_vertices(model, state)
         joints = neutral_joints(model, state)
-        skin_vertices = vertices[model.vertex_groups["skin"]]
+        smooth = np.setdiff1d(model.vertex_groups["skin"], model.vertex_groups["ears"])
         landmarks = model.landmarks["ibug68"].interpolate(model.triangles, vertices)
         ears = vertices[model.vertex_groups["ears"]]
         top = np.quantile(ears[:, 1], 0.8)
@@ -201,27 +210,31 @@ class _Fitted:
             sellion=model.landmarks["sellion"].interpolate(model.triangles, vertices)[0],
             ears=np.array(rests),
             hem=vertices[tables.hem],
-            chin=landmarks[8],
+            brow_m=float(landmarks[[18, 19, 20, 23, 24, 25], 2].max()),
         )
         return _Fitted(
-            tables, vertices, tables.normals_of(vertices), skull_of(skin_vertices, center), fit
+            tables, vertices, tables.normals_of(vertices), skull_of(vertices[smooth], center), fit
         )
 
 
 def _scalp_hair(
-    f: _Fitted, style: HairStyle, color: _Array, grey: float, count: int, rng: np.random.Generator
+    f: _Fitted,
+    style: HairStyle,
+    raised: float,
+    color: _Array,
+    grey: float,
+    count: int,
+    rng: np.random.Generator,
 ) -> list[StrandLook]:
     if style.name == "bald":
         return []
-    crown = f.vertices[np.argmax(f.vertices[:, 1])]
-    density = skin.scalp_density(f.vertices, f.tables.scalp, style.recession, crown)
-    density = np.where(density > 0.5, density, 0)
-    wanted = count * {"long": 1.0, "medium": 1.0, "tied": 1.0, "buzz": 0.8, "afro": 1.3}.get(
-        style.name, 1.1
-    )
-    roots = hair.sample_roots(
-        f.vertices, f.normals, f.tables.skin_triangles, density, int(wanted), rng
-    )
+    wanted = int(count * {"buzz": 0.8, "afro": 1.3}.get(style.name, 1.0))
+
+    def density(template: _Array, places: _Array) -> _Array:
+        ragged = template + rng.normal(0, 0.003, template.shape)
+        return f.tables.hairline.density(ragged, raised, style.recession)
+
+    roots = hair.sample_roots(f.tables, f.vertices, f.normals, density, wanted, rng)
     segments = {"buzz": 1, "short": 4, "afro": 4, "curly": 12}.get(style.name, 9)
     grown = hair.grow_hair(roots, style, f.skull, rng, segments)
     looks = [
@@ -267,13 +280,16 @@ def _face_hair(
     if look.beard in ("none", "stubble"):
         return []
     length = float(np.exp(rng.uniform(np.log(0.003), np.log(0.03))))
-    texels = f.tables.vertex_texels(skin_map.size)
-    field = skin.beard_field(skin_map, look.beard)[texels[:, 1], texels[:, 0]]
-    field = np.where(field > 0.3, field, 0) * f.tables.is_skin
+    field = skin.beard_field(skin_map, look.beard)
     count = int(
         5000 * look.beard_density * {"full": 1.0, "goatee": 0.35, "moustache": 0.18}[look.beard]
     )
-    roots = hair.sample_roots(f.vertices, f.normals, f.tables.skin_triangles, field, count, rng)
+
+    def density(template: _Array, places: _Array) -> _Array:
+        texel = np.clip((places * skin_map.size).astype(int), 0, skin_map.size - 1)
+        return np.where(field[texel[:, 1], texel[:, 0]] > 0.3, field[texel[:, 1], texel[:, 0]], 0)
+
+    roots = hair.sample_roots(f.tables, f.vertices, f.normals, density, count, rng)
     if not len(roots.points):
         return []
     anchor = f.tables.skin_triangles_index[roots.triangle]

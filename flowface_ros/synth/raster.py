@@ -92,13 +92,13 @@ def _checked(
     return vertices, faces
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _edge_bias(dx: int, dy: int) -> int:
     """0 for a top or left edge (points on it are inside), -1 otherwise; positive area, y down."""
     return 0 if (dy == 0 and dx > 0) or dy < 0 else -1
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_depth):  # type: ignore[no-untyped-def]
     """Draw into `triangle` (H, W) and `inverse_depth` (H, W), which keep what is nearer.
 
@@ -167,7 +167,7 @@ def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_
             row_c += step_yc
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def perspective_weights(vertices, a, b, c, x, y):  # type: ignore[no-untyped-def]
     """Perspective-correct weights of triangle a, b, c at pixel (x, y), and the depth there."""
     xa, ya = vertices[a, 0] - x, vertices[a, 1] - y
@@ -188,7 +188,7 @@ def perspective_weights(vertices, a, b, c, x, y):  # type: ignore[no-untyped-def
     return wa, wb, wc, depth
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def interpolate_visible(vertices, triangles, triangle, barycentric, depth):  # type: ignore[no-untyped-def]
     height, width = triangle.shape
     for y in range(height):
@@ -210,7 +210,7 @@ def interpolate_visible(vertices, triangles, triangle, barycentric, depth):  # t
             depth[y, x] = z
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _interpolate_values(triangle, barycentric, triangles, values, out):  # type: ignore[no-untyped-def]
     height, width = triangle.shape
     channels = values.shape[1]
@@ -226,3 +226,36 @@ def _interpolate_values(triangle, barycentric, triangles, values, out):  # type:
                     + barycentric[y, x, 1] * values[b, k]
                     + barycentric[y, x, 2] * values[c, k]
                 )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def hide_covered(  # type: ignore[no-untyped-def]
+    sample_triangle, sample_inverse, starts, triangle, barycentric, depth, face
+):
+    """Take out of the heads' ground truth what other things cover, in place.
+
+    starts: (n + 1,) first triangle of each head and of the other things. A head's surface counts
+    as hidden where at least half of the pixel's samples see some other thing before it. triangle
+    becomes that of the head's own model, face which head it is, depth that of what is seen.
+    """
+    height, width = triangle.shape
+    heads = len(starts) - 1
+    for y in range(height):
+        for x in range(width):
+            t, covering, nearest = triangle[y, x], 0, np.float32(0)
+            own = 1 / depth[y, x] if t >= 0 else np.float32(0)
+            for s in range(4):
+                v, u = 2 * y + (s >> 1), 2 * x + (s & 1)
+                if sample_triangle[v, u] >= starts[heads] and sample_inverse[v, u] > own:
+                    covering += 1
+                    nearest = max(nearest, sample_inverse[v, u])
+            if covering >= 2:
+                depth[y, x] = 1 / nearest
+                triangle[y, x] = -1
+                barycentric[y, x, :] = 0
+            elif t >= 0:
+                for k in range(heads):
+                    if t < starts[k + 1]:
+                        face[y, x] = k
+                        triangle[y, x] = t - starts[k]
+                        break

@@ -13,18 +13,21 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
 from flowface_ros.synth.assembly import Piece, PosedPerson, mesh_piece, pose_person
 from flowface_ros.synth.geometry import parallel_view
+from flowface_ros.synth.glass import blend_glass
 from flowface_ros.synth.light import Light
+from flowface_ros.synth.materials import MATERIAL_DTYPE, TEXTURE_CHANNELS, material_words
 from flowface_ros.synth.occluders import Occluder
 from flowface_ros.synth.person import Person
 from flowface_ros.synth.raster import (
     DEFAULT_NEAR_M,
     Fragments,
     fill_triangles,
+    hide_covered,
     interpolate_visible,
     rasterize,
 )
-from flowface_ros.synth.ribbons import widen
-from flowface_ros.synth.shading import SAMPLES, TEXTURE_CHANNELS, blend_glass, shade_fragments
+from flowface_ros.synth.ribbons import ribbon_triangles, widen
+from flowface_ros.synth.shading import SAMPLES, shade_fragments
 from flowface_ros.synth.textures import srgb_from_linear
 
 _Array = NDArray[np.float64]
@@ -32,6 +35,8 @@ _Array = NDArray[np.float64]
 _SHADOW_MAP_SIZE = 256
 _SHADOW_RADIUS_M = 0.19
 _SHADOW_BIAS_M = 0.0035
+_SHADOW_STRIDE = 3
+"""Every third strand casts a shadow, three times as wide."""
 _LID_REACH_M = 0.0014
 
 
@@ -71,8 +76,9 @@ def render_scene(
     image = _canvas(camera, background)
     posed = [_posed(person, state, camera) for person, state in heads]
     drawn = _Drawn(posed, occluders, camera, light)
-    _shade(drawn, camera, light, image)
-    truth, face = drawn.truth(camera)
+    samples = _sampled(drawn, camera)
+    _shade(drawn, samples, camera, light, image)
+    truth, face = drawn.truth(camera, samples)
     _glass(drawn, camera, light, truth.depth, image)
     return RenderedImage(image, face, truth)
 
@@ -93,8 +99,7 @@ def _posed(person: Person, state: HeadState, camera: Camera) -> PosedPerson:
     depth = max(rigid.apply(camera.camera_from_rig, ends[0])[2], DEFAULT_NEAR_M)
     up = pixels[1] - pixels[0] if valid.all() else np.array([0.0, -1.0])
     up = up / (np.linalg.norm(up) + 1e-9)
-    sample_m = depth / (camera.intrinsics[0, 0] * SAMPLES)
-    return pose_person(person, state, sample_m, up)
+    return pose_person(person, state, depth / camera.intrinsics[0, 0], up)
 
 
 class _Drawn:
@@ -153,7 +158,7 @@ class _Drawn:
         self.occlusion = _joined(occlusion, (), np.float32)
         self.triangles = _joined(triangles, (3,), np.int32)
         self.material = _joined(material, (), np.int32)
-        self.materials = np.concatenate(materials) if materials else material_table_of_nothing()
+        self.materials = np.concatenate(materials) if materials else np.zeros(1, MATERIAL_DTYPE)
         self.textures = (
             np.concatenate(textures) if textures else np.zeros(TEXTURE_CHANNELS, np.uint8)
         )
@@ -171,10 +176,9 @@ class _Drawn:
                 light.directions[0].astype(float), size, person.center, _SHADOW_RADIUS_M
             )
             frames[i, :3], frames[i, 3, 0] = rows, _SHADOW_BIAS_M
-            seen = [_parallel(piece, rows) for piece in self.pieces]
-            fill_triangles(
-                _joined(seen, (3,), np.float32), self.triangles, False, 0.01, 0, unused, maps[i]
-            )
+            for piece in self.pieces:
+                seen, triangles = _parallel(piece, rows)
+                fill_triangles(seen, triangles, False, DEFAULT_NEAR_M, 0, unused, maps[i])
         return maps, frames
 
     def fill(
@@ -190,21 +194,19 @@ class _Drawn:
             )
         return triangle, inverse
 
-    def truth(self, camera: Camera) -> tuple[Fragments, NDArray[np.int32]]:
+    def truth(self, camera: Camera, samples: Samples) -> tuple[Fragments, NDArray[np.int32]]:
         """Fragments at the image's resolution, and the head seen, as in `RenderedImage`."""
         shape = (camera.height, camera.width)
-        triangle, _ = self.fill(self.pixels, camera.width, camera.height)
+        triangle, inverse = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+        heads = self.triangles[: self.head_triangles]
+        fill_triangles(self.pixels, heads, True, DEFAULT_NEAR_M, 0, triangle, inverse)
         barycentric, depth = np.zeros((*shape, 3), np.float32), np.full(shape, np.inf, np.float32)
-        interpolate_visible(self.pixels, self.triangles, triangle, barycentric, depth)
+        interpolate_visible(self.pixels, heads, triangle, barycentric, depth)
         face = np.full(shape, -1, np.int32)
-        start = 0
-        for i in range(self.heads):
-            count = len(self.pieces[i].triangles)
-            own = (triangle >= start) & (triangle < start + count)
-            face[own] = i
-            triangle[own] -= start
-            start += count
-        triangle[face < 0], barycentric[face < 0] = -1, 0
+        starts = np.cumsum([0] + [len(piece.triangles) for piece in self.pieces[: self.heads]])
+        hide_covered(
+            samples.triangle, samples.inverse_depth, starts, triangle, barycentric, depth, face
+        )
         return Fragments(triangle, barycentric, depth), face
 
 
@@ -212,13 +214,6 @@ def _joined(arrays: list[NDArray], shape: tuple[int, ...], dtype: type) -> NDArr
     if not arrays:
         return np.zeros((0, *shape), dtype)
     return np.ascontiguousarray(np.concatenate(arrays), dtype)
-
-
-def material_table_of_nothing() -> NDArray[np.void]:
-    """A table with one row, for pictures without people."""
-    from flowface_ros.synth.shading import MATERIAL_DTYPE
-
-    return np.zeros(1, MATERIAL_DTYPE)
 
 
 def _projected(piece: Piece, camera: Camera) -> NDArray[np.float32]:
@@ -232,43 +227,76 @@ def _projected(piece: Piece, camera: Camera) -> NDArray[np.float32]:
         x, y = (points[:, k] / points[:, 2] for k in (0, 1))
         pixels[:, 0], pixels[:, 1] = fx * x + skew * y + cx, fy * y + cy
     pixels[:, 2] = points[:, 2]
-    return _widened(piece, pixels, float(camera.intrinsics[0, 0]), False)
+    return _widened(piece, pixels, float(camera.intrinsics[0, 0]))
 
 
-def _parallel(piece: Piece, rows: _Array) -> NDArray[np.float32]:
-    seen = (piece.position @ rows[:, :3].T + rows[:, 3]).astype(np.float32)
-    return _widened(piece, seen, float(np.linalg.norm(rows[0, :3])), True)
+def _parallel(piece: Piece, rows: _Array) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Vertices in a parallel view, and triangles; of strands a few, which stand for the others."""
+    linear, shift = rows[:, :3].T.astype(np.float32), rows[:, 3].astype(np.float32)
+    if piece.strands is None or piece.half_width is None:
+        return piece.position.astype(np.float32) @ linear + shift, piece.triangles
+    count, size = piece.strands
+    chosen = piece.position.reshape(count, size, 3)[::_SHADOW_STRIDE].astype(np.float32)
+    seen = chosen @ linear + shift
+    scale = np.float32(np.linalg.norm(rows[0, :3]) * _SHADOW_STRIDE)
+    out = np.empty((len(chosen), size, 2, 3), np.float32)
+    widen(seen, piece.half_width[::_SHADOW_STRIDE], scale, True, out)
+    return out.reshape(-1, 3), ribbon_triangles(len(chosen), size)
 
 
-def _widened(
-    piece: Piece, pixels: NDArray[np.float32], scale: float, parallel: bool
-) -> NDArray[np.float32]:
+def _widened(piece: Piece, pixels: NDArray[np.float32], focal_px: float) -> NDArray[np.float32]:
     if piece.strands is None or piece.half_width is None:
         return pixels
     count, size = piece.strands
     out = np.empty((count, size, 2, 3), np.float32)
-    widen(pixels.reshape(count, size, 3), piece.half_width, np.float32(scale), parallel, out)
+    widen(pixels.reshape(count, size, 3), piece.half_width, np.float32(focal_px), False, out)
     return out.reshape(-1, 3)
 
 
-def _light_arrays(light: Light) -> tuple[NDArray[np.float32], ...]:
-    fields = (light.ambient, light.directions, light.colors, light.angular_radius)
-    return tuple(np.ascontiguousarray(f, np.float32) for f in fields)
+def _light_arrays(
+    light: Light,
+) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
+    fields = (light.directions, light.colors, light.angular_radius)
+    lights = tuple(np.ascontiguousarray(f, np.float32) for f in fields)
+    return np.ascontiguousarray(light.ambient, np.float32), lights
 
 
-def _shade(drawn: _Drawn, camera: Camera, light: Light, image: NDArray[np.float32]) -> None:
-    samples = drawn.pixels.copy()
-    samples[:, :2] = samples[:, :2] * SAMPLES + (SAMPLES - 1) / 2
-    triangle, inverse = drawn.fill(samples, camera.width * SAMPLES, camera.height * SAMPLES)
+@dataclass(frozen=True)
+class Samples:
+    """What SAMPLES x SAMPLES samples of each pixel see.
+
+    pixels: vertices (N, 3) in sample coordinates. triangle: int32, -1 for none. inverse_depth:
+    float32, 0 for none.
+    """
+
+    pixels: NDArray[np.float32]
+    triangle: NDArray[np.int32]
+    inverse_depth: NDArray[np.float32]
+
+
+def _sampled(drawn: _Drawn, camera: Camera) -> Samples:
+    pixels = drawn.pixels.copy()
+    pixels[:, :2] = pixels[:, :2] * SAMPLES + (SAMPLES - 1) / 2
+    return Samples(pixels, *drawn.fill(pixels, camera.width * SAMPLES, camera.height * SAMPLES))
+
+
+def _shade(
+    drawn: _Drawn, samples: Samples, camera: Camera, light: Light, image: NDArray[np.float32]
+) -> None:
     lid_step = np.float32(SAMPLES * camera.intrinsics[0, 0] * _LID_REACH_M)
-    eye = camera.rig_from_camera[:3, 3].astype(np.float32)
-    ambient, directions, colors, radius = _light_arrays(light)
-    shade_fragments(
-        triangle, inverse, samples, lid_step,
+    mesh = (
         drawn.position, drawn.normal, drawn.uv, drawn.occlusion, drawn.triangles, drawn.material,
-        drawn.materials, drawn.textures,
-        eye, ambient, directions, colors, radius, drawn.shadow_maps, drawn.shadow_frames, image,
     )  # fmt: skip
+    table = (*material_words(drawn.materials), drawn.textures)
+    ambient, lights = _light_arrays(light)
+    shade_fragments(
+        samples.triangle, samples.inverse_depth, samples.pixels, lid_step, mesh, table,
+        _viewer(camera), ambient, lights, (drawn.shadow_maps, drawn.shadow_frames), image,
+    )  # fmt: skip
+
+
+def _viewer(camera: Camera) -> NDArray[np.float32]:
+    return camera.rig_from_camera[:3, 3].astype(np.float32)
 
 
 def _glass(
@@ -279,7 +307,6 @@ def _glass(
     image: NDArray[np.float32],
 ) -> None:
     """Lay the lenses of glasses over the image."""
-    eye = camera.rig_from_camera[:3, 3].astype(np.float32)
     for piece in drawn.glass:
         pixels = _projected(piece, camera)
         fragments = rasterize(pixels, piece.triangles, camera.width, camera.height)
@@ -288,7 +315,7 @@ def _glass(
         blend_glass(
             fragments.triangle, fragments.barycentric, fragments.depth, depth,
             piece.position.astype(np.float32), piece.normal.astype(np.float32), piece.triangles,
-            passed, row["specular"], eye, *_light_arrays(light), image,
+            passed, np.float32(row["specular"]), _viewer(camera), *_light_arrays(light), image,
         )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def tube(
     grid = path[:, None] + offsets
     if closed:
         grid = np.concatenate([grid, grid[:1]])
-    return sheet(grid[:, ::-1], closed=True)
+    return sheet(grid, closed=True)
 
 
 def capsule(start: ArrayLike, end: ArrayLike, radius: float, end_radius: float) -> Mesh:

@@ -23,8 +23,11 @@ _CAROTENE = np.array([0.0, 0.04, 0.26], np.float32)
 """Absorbance per unit of each pigment in R, G, B, after the melanin and haemoglobin axes found by
 independent component analysis of skin (Tsumura 1999)."""
 
-_LEAST_MELANIN, _MELANIN_RANGE = 0.10, 2.15
-_USUAL_BLOOD = 0.30
+_LEAST_MELANIN, _MELANIN_RANGE = 0.20, 2.05
+_USUAL_BLOOD = 0.42
+_EDGE_HAIRS = 9000
+"""Short hairs painted along the hairline."""
+
 MIDDLE_HEIGHT = 0.5
 """Texture height of flat skin."""
 
@@ -73,7 +76,7 @@ def sample_skin_look(rng: np.random.Generator) -> SkinLook:
         age=float(rng.beta(1.2, 1.6)),
         mottling=float(rng.beta(2, 3)),
         freckles=float(rng.beta(1, 2)) * (melanin < 0.45) * (rng.random() < 0.3),
-        moles=int(rng.poisson(3)),
+        moles=int(rng.poisson(1.5)),
         shine=float(rng.beta(2, 2)),
         circles=float(rng.beta(1.5, 2.5)),
         lip_blood=float(rng.uniform(0.2, 1.0)),
@@ -98,20 +101,26 @@ class PaintedSkin:
     gloss: _Map
 
 
+@dataclass(frozen=True)
+class HairGround:
+    """density: (T, T) of scalp hair, in [0, 1]. cover: how much of the scalp it hides."""
+
+    density: _Map
+    cover: float
+
+
 def paint_skin(
     skin_map: SkinMap,
     look: SkinLook,
     hair_color: _Array,
-    scalp_cover: float,
-    recession: float,
+    ground: HairGround,
     rng: np.random.Generator,
 ) -> PaintedSkin:
     """Skin with brows, beard shadow and the dark ground of scalp hair.
 
-    hair_color: linear RGB (3,). scalp_cover: how much of the scalp hair hides, in [0, 1].
-    recession: 0 to 1, see `HairStyle`.
+    hair_color: linear RGB (3,).
     """
-    melanin, blood = _pigments(skin_map, look, rng)
+    melanin, blood = _pigments(skin_map, look, ground.density < 0.5, rng)
     height = _relief(skin_map, look, rng)
     lips = skin_map.lips * _lip_lines(skin_map, rng)
     melanin += lips * look.lip_melanin
@@ -128,7 +137,7 @@ def paint_skin(
     for cover, tone in (
         _brows(skin_map, look, rng),
         _beard(skin_map, look, rng),
-        _scalp(skin_map, scalp_cover, recession, rng),
+        _scalp(skin_map, ground, rng),
     ):
         ink = (hair_color * 0.8)[None, None] * (0.5 + tone[..., None])
         albedo = albedo * (1 - cover[..., None]) + ink * cover[..., None]
@@ -140,7 +149,9 @@ def paint_skin(
     )
 
 
-def _pigments(m: SkinMap, look: SkinLook, rng: np.random.Generator) -> tuple[_Map, _Map]:
+def _pigments(
+    m: SkinMap, look: SkinLook, bare: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[_Map, _Map]:
     size, p = m.size, m.points
     coarse, middle = fractal_noise(rng, size, 3, 16), fractal_noise(rng, size, 16, 128, 0.6)
     fine = fractal_noise(rng, size, size // 8, size // 2, 0.0)
@@ -154,8 +165,8 @@ def _pigments(m: SkinMap, look: SkinLook, rng: np.random.Generator) -> tuple[_Ma
     if look.freckles > 0:
         melanin += look.freckles * _freckles(m, rng)
     for _ in range(look.moles):
-        texel = _random_texels(m, m.inside & (m.scalp < 0.5), 1, rng)[0]
-        _dot(melanin, texel, rng.uniform(0.0006, 0.0018) / m.texel_m, rng.uniform(0.5, 1.6))
+        texel = _random_texels(m, m.inside & bare, 1, rng)[0]
+        _dot(melanin, texel, rng.uniform(0.0004, 0.0012) / m.texel_m, rng.uniform(0.3, 1.2))
     blood = np.full((size, size), _USUAL_BLOOD * (0.4 + 0.9 * look.blood), np.float32)
     cheek = p.eye + [0.012, -0.032, -0.004]
     ruddy = 0.34 * m.spot(cheek, 0.022) + 0.32 * m.spot(p.nose_tip, 0.014)
@@ -165,7 +176,7 @@ def _pigments(m: SkinMap, look: SkinLook, rng: np.random.Generator) -> tuple[_Ma
     blood += 0.15 * look.circles * hollow
     blood *= 1 + uneven * (0.22 * coarse + 0.16 * middle) + 0.05 * fine
     for _ in range(rng.poisson(4 * look.mottling)):  # spots and pimples
-        texel = _random_texels(m, m.inside & (m.scalp < 0.5), 1, rng)[0]
+        texel = _random_texels(m, m.inside & bare, 1, rng)[0]
         _dot(blood, texel, rng.uniform(0.001, 0.003) / m.texel_m, rng.uniform(0.1, 0.5))
     return melanin, np.maximum(blood, 0.02)
 
@@ -379,23 +390,22 @@ def _beard(m: SkinMap, look: SkinLook, rng: np.random.Generator) -> tuple[_Map, 
     return np.clip(np.maximum(cover, ground), 0, 0.96).astype(np.float32), tone
 
 
-def scalp_density(position: NDArray, scalp: NDArray, recession: float, crown: _Array) -> NDArray:
-    """How much hair grows at scalp points (..., 3): less at the temples and on top with recession."""
-    local = position - crown
-    top = smoothstep(
-        local[..., 1] + 0.35 * np.clip(local[..., 2], -1, 0.2), -0.085 * recession + 0.01, -0.03
-    )
-    bare = (1 - top) * recession
-    return scalp * np.clip(1 - 1.3 * bare, 0, 1)
-
-
-def _scalp(
-    m: SkinMap, cover: float, recession: float, rng: np.random.Generator
-) -> tuple[_Map, _Map]:
+def _scalp(m: SkinMap, ground: HairGround, rng: np.random.Generator) -> tuple[_Map, _Map]:
     """The dark ground of hair on the skull, with an irregular hairline."""
-    crown = m.position[np.unravel_index(np.argmax(m.position[..., 1]), m.inside.shape)]
-    density = scalp_density(m.position, m.scalp, recession, crown.astype(np.float64))
-    ragged = smoothstep(density + 0.16 * fractal_noise(rng, m.size, 24, 192, 0.3), 0.35, 0.75)
+    density = ground.density * (1 - m.ears)
+    edge = density * (1 - density)
+    ragged = smoothstep(density + edge * fractal_noise(rng, m.size, 24, 192, 0.3), 0.35, 0.9)
     grain = 0.75 + 0.25 * fractal_noise(rng, m.size, m.size // 8, m.size // 2, 0.0)
+    cover = ragged * ground.cover * grain
+    # Fine short hairs soften the edge; they point away from the face.
+    texels = _random_texels(m, (edge + 0.08 * density) * m.inside, _EDGE_HAIRS, rng)
+    position = m.position[texels[:, 1], texels[:, 0]]
+    direction = np.stack(
+        [0.5 * np.sign(position[:, 0]), 12 * (position[:, 1] - 0.06), -1 + 0 * position[:, 2]],
+        axis=1,
+    ) + rng.normal(0, 0.3, (len(texels), 3))
+    length = rng.uniform(0.003, 0.008, len(texels)) * min(1.0, 0.3 + ground.cover)
+    strokes, _ = _stroked(m, texels, direction, length, rng.uniform(0.15, 0.6, len(texels)), rng)
+    cover = np.maximum(cover, strokes * min(1.0, 1.1 * ground.cover))
     tone = np.full((m.size, m.size), 0.35, np.float32)
-    return np.clip(ragged * cover * grain, 0, 0.97).astype(np.float32), tone
+    return np.clip(cover, 0, 0.97).astype(np.float32), tone

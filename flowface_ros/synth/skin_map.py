@@ -8,6 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from flowface_ros.head.atlas import skin_triangles
 from flowface_ros.head.model import HeadModel
@@ -24,7 +25,8 @@ class FacePoints:
 
     brow: (5, 3) from the nose outwards. eye: (3,) middle of the lid opening. eye_corners: (2, 3)
     inner, outer. nose_tip, nose_base, mouth, mouth_corner, chin: (3,). lip_top, lip_bottom: (3,)
-    outer edges of the lips. jaw: (9, 3) from the chin to the ear.
+    outer edges of the lips. jaw: (9, 3) from the chin to the ear. lip_contour:
+    (12, 3) around both lips, both sides.
     """
 
     brow: _Array
@@ -38,6 +40,7 @@ class FacePoints:
     lip_bottom: _Array
     chin: _Array
     jaw: _Array
+    lip_contour: _Array
 
 
 def face_points(model: HeadModel) -> FacePoints:
@@ -66,7 +69,15 @@ def face_points(model: HeadModel) -> FacePoints:
         lip_bottom=middle(57),
         chin=middle(8),
         jaw=both([8, 9, 10, 11, 12, 13, 14, 15, 16], [8, 7, 6, 5, 4, 3, 2, 1, 0]),
+        lip_contour=points[48:60],
     )
+
+
+def _smooth_loop(points: _Array) -> _Array:
+    """A closed spline (n, 2) through points (k, 2)."""
+    closed = np.vstack([points, points[:1]])
+    spline = CubicSpline(np.arange(len(closed)), closed, bc_type="periodic")
+    return spline(np.linspace(0, len(points), 16 * len(points), endpoint=False))
 
 
 class SkinMap:
@@ -163,13 +174,16 @@ class SkinMap:
 
     @cached_property
     def lips(self) -> _Map:
-        """Soft mask of the red of the lips."""
-        return np.clip(self.group("lips", 0.0008), 0, 1)
-
-    @cached_property
-    def scalp(self) -> _Map:
-        """Soft mask of where hair grows on the skull."""
-        return np.clip(self.group("scalp", 0.005), 0, 1)
+        """Soft mask of the red of the lips: inside their outer contour, seen from the front."""
+        per_m, half = 10_000, np.array([0.045, 0.035])
+        origin = self.points.mouth[:2] - half
+        contour = _smooth_loop((self.points.lip_contour[:, :2] - origin) * per_m)
+        picture = np.zeros(tuple((2 * half[::-1] * per_m).astype(int)), np.float32)
+        cv2.fillPoly(picture, [np.rint(contour * 16).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.0006 * per_m)
+        place = (self.position[..., :2] - origin) * per_m
+        mask = cv2.remap(picture, place.astype(np.float32), None, cv2.INTER_LINEAR)
+        return mask * (self.position[..., 2] > self.points.mouth_corner[2] - 0.012)
 
     @cached_property
     def ears(self) -> _Map:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.synth.textures import look_up
+
 _ROWS, _COLUMNS = 48, 96
 _CELLS_PER_VERTEX = 1
 """A vertex raises this many cells around its own, which closes gaps between vertices."""
@@ -30,13 +32,7 @@ class Skull:
         row = np.arccos(np.clip(flat[:, 1], -1, 1)) / np.pi * _ROWS - 0.5
         column = np.mod(np.arctan2(flat[:, 0], flat[:, 2]) / (2 * np.pi), 1) * _COLUMNS - 0.5
         padded = np.concatenate([self.radius[:, -1:], self.radius, self.radius[:, :1]], axis=1)
-        values = cv2.remap(
-            padded,
-            (column + 1).astype(np.float32).reshape(-1, 1),
-            row.astype(np.float32).reshape(-1, 1),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        values = look_up(padded, column + 1, row)
         return values.reshape(directions.shape[:-1]).astype(np.float64)
 
     def pushed_out(

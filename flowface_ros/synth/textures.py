@@ -35,6 +35,23 @@ def smoothstep(
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
+_REMAP_WIDTH = 1024
+"""cv2.remap takes no picture of 32767 rows or more, so lists of places are folded."""
+
+
+def look_up(
+    picture: NDArray[np.float32], column: NDArray[np.floating], row: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Bilinear values (n,) of a picture (H, W) at places (n,), clamped to its border."""
+    count = len(column)
+    padded = -(-max(count, 1) // _REMAP_WIDTH) * _REMAP_WIDTH
+    place = np.zeros((padded, 2), np.float32)
+    place[:count, 0], place[:count, 1] = column, row
+    folded = place.reshape(-1, _REMAP_WIDTH, 2)
+    values = cv2.remap(picture, folded, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return values.reshape(-1)[:count]
+
+
 def linear_from_srgb(srgb: NDArray) -> NDArray[np.float32]:
     """Linear light in [0, 1] of sRGB values in [0, 1]."""
     value = np.asarray(srgb, np.float32)
@@ -46,7 +63,7 @@ def linear_from_srgb(srgb: NDArray) -> NDArray[np.float32]:
 def pack_texture(
     color: NDArray[np.floating], height: NDArray[np.floating], gloss: NDArray[np.floating]
 ) -> NDArray[np.uint8]:
-    """A texture (H, W, 5) as `shading.TEXTURE_CHANNELS` has it, of linear colour (H, W, 3), height
+    """A texture (H, W, 5) as `materials.TEXTURE_CHANNELS` has it, of linear colour (H, W, 3), height
     and gloss (H, W) in [0, 1]."""
     packed = np.empty((*height.shape, 5), np.uint8)
     packed[..., :3] = np.sqrt(np.clip(color, 0, 1)) * 255 + 0.5

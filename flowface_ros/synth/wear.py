@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.synth.shading import Surface
+from flowface_ros.synth.materials import Surface
 from flowface_ros.synth.shapes import Mesh, join, sheet, tube
 from flowface_ros.synth.skull import Skull
 from flowface_ros.synth.textures import fractal_noise, pack_texture
@@ -41,7 +41,7 @@ class Wearable:
 
     @cached_property
     def packed(self) -> NDArray[np.uint8] | None:
-        """The texture as drawing reads it, see `shading.TEXTURE_CHANNELS`."""
+        """The texture as drawing reads it, see `materials.TEXTURE_CHANNELS`."""
         if self.texture is None or self.height is None:
             return None
         return pack_texture(self.texture, self.height, np.ones_like(self.height))
@@ -60,20 +60,25 @@ class FitPoints:
     """Where things sit on a person's neutral head, metres in the head's frame.
 
     eyes: (2, 3) centres of the eyeballs, left first. sellion: (3,). ears: (2, 3) where temples
-    rest. hem: (n, 3) lowest ring of the neck, ordered around it. chin: (3,).
+    rest. hem: (n, 3) lowest ring of the neck, in any order. brow_m:
+    z of the brows where they stand out most.
     """
 
     eyes: _Array
     sellion: _Array
     ears: _Array
     hem: _Array
-    chin: _Array
+    brow_m: float
 
 
 def surface_color(rng: np.random.Generator) -> _Array:
     """Linear RGB of a fabric or plastic: often dark or grey, sometimes vivid."""
     value = np.exp(rng.uniform(np.log(0.012), np.log(0.75)))
-    return np.clip(value * np.exp(rng.normal(0, rng.choice([0.08, 0.7]), 3)), 0.006, 0.85)
+    return np.clip(
+        value * np.exp(rng.normal(0, rng.choice([0.06, 0.25, 0.6], p=[0.5, 0.35, 0.15]), 3)),
+        0.006,
+        0.85,
+    )
 
 
 def make_glasses(fit: FitPoints, rng: np.random.Generator) -> list[Wearable]:
@@ -85,7 +90,7 @@ def make_glasses(fit: FitPoints, rng: np.random.Generator) -> list[Wearable]:
     middle = fit.eyes.mean(axis=0)
     gap = abs(fit.eyes[0, 0] - middle[0])
     # Clear of the brow and the lashes, and resting on the nose.
-    front = max(fit.sellion[2] + 0.001, middle[2] + 0.0235)
+    front = max(fit.sellion[2] + 0.001, fit.brow_m + 0.002 + thick)
     height = middle[1] - rng.uniform(0.001, 0.005)
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     c, s = np.cos(angle), np.sin(angle)
@@ -122,7 +127,7 @@ def make_glasses(fit: FitPoints, rng: np.random.Generator) -> list[Wearable]:
     glass = np.clip(0.5 + rng.normal(0, 0.15, 3), 0.05, 1) if sun else np.ones(3)
     return [
         Wearable(join(frame), 1, Surface.GLOSSY, tint, 0.25, 0.35 if metal else 0.05),
-        Wearable(join(lenses), 1, Surface.GLOSSY, glass, 0.03, 0.045, transparency=clear),
+        Wearable(join(lenses), 1, Surface.GLOSSY, glass, 0.03, 0.03, transparency=clear),
     ]
 
 
@@ -269,7 +274,9 @@ def _torso_rings(fit: FitPoints, rng: np.random.Generator, sides: int = 48) -> _
     neck_z = np.ptp(fit.hem[:, 2]) / 2 * 0.97
     shoulder_x, chest_z = rng.uniform(0.17, 0.235), rng.uniform(0.09, 0.13)
     slope = rng.uniform(0.045, 0.085)
-    drop = np.array([-0.012, 0.0, 0.01, 0.022, 0.036, 0.052, 0.07, 0.095, 0.13, 0.18, 0.25, 0.34, 0.5, 0.7])
+    drop = np.array(
+        [-0.012, 0.0, 0.01, 0.022, 0.036, 0.052, 0.07, 0.095, 0.13, 0.18, 0.25, 0.34, 0.5, 0.7]
+    )
     widen = np.clip(drop / slope, 0, 1)
     x = neck_x + (shoulder_x - neck_x) * (1 - (1 - widen) ** 1.6)
     z = neck_z + (chest_z - neck_z) * np.clip(drop / 0.16, 0, 1) ** 0.8
