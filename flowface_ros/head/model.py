@@ -34,6 +34,7 @@ VERTEX_GROUP_NAMES = (
     "teeth",
     "upper_teeth",
     "lower_teeth",
+    "gums",
     "tongue",
     "mouth_cavity",
 )
@@ -71,7 +72,7 @@ class JointBlendshapes:
     rotations: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class HeadModel:
     """A linear-blend-skinned head. Metres; the head's frame: x to the subject's left, y up, z out
     of the face. Arrays are made read-only. ValueError names the field that does not fit.
@@ -139,6 +140,9 @@ class HeadModel:
         self._freeze_landmarks()
         self._freeze_groups()
         self._freeze_blendshapes()
+
+    def __repr__(self) -> str:
+        return f"<HeadModel {self.name} {self.version}, {self.vertex_count} vertices>"
 
     @property
     def vertex_count(self) -> int:
