@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,24 +164,24 @@ class _Renderer:
 
     def __init__(self, config: SceneConfig, scene: Scene, raw: bool, jobs: int) -> None:
         self._scene, self._raw = scene, raw
-        # Not forked: threads of OpenCV and numba do not survive it.
-        context = multiprocessing.get_context("spawn")
-        self._pool = (
-            nullcontext() if jobs == 1 else context.Pool(jobs, _start_worker, (config, raw))
-        )
+        self._pool: ProcessPoolExecutor | None = None
+        if jobs > 1:
+            # Not forked: threads of OpenCV and numba do not survive it.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, context, _start_worker, (config, raw))
 
     def __enter__(self) -> _Renderer:
-        self._workers = self._pool.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.__exit__(*error)  # type: ignore[arg-type]
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def images(self, shots: list[_Shot]) -> Iterable[dict[str, Any]]:
         """Fields of the image message of each shot."""
-        if self._workers is None:
+        if self._pool is None:
             return (_take(self._scene, shot, self._raw) for shot in shots)
-        return self._workers.imap(_take_in_worker, shots, chunksize=1)
+        return self._pool.map(_take_in_worker, shots)
 
 
 def _take(scene: Scene, shot: _Shot, raw: bool) -> dict[str, Any]:
@@ -193,6 +194,8 @@ _worker: tuple[Scene, bool] | None = None
 
 def _start_worker(config: SceneConfig, raw: bool) -> None:
     global _worker
+    # An interrupt is the parent's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _worker = (Scene(config), raw)
 

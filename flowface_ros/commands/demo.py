@@ -23,7 +23,7 @@ _MOMENTS = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write into")
-    parser.add_argument("--seed", type=int, default=7, help="of the scene (default: 7)")
+    parser.add_argument("--seed", type=int, default=10, help="of the scene (default: 10)")
     parser.add_argument("--jobs", type=int, help="processes that render (default: one per core)")
 
 
