@@ -144,12 +144,23 @@ def _prelu(builder: Builder, operation: Operation) -> None:
 
 def _pad(builder: Builder, operation: Operation) -> None:
     batch, rows, columns, channels = builder.constant(operation.inputs[1]).tolist()
+    source, out = tensor_name(operation.inputs[0]), tensor_name(operation.outputs[0])
+    if (batch, rows, columns) == ([0, 0], [0, 0], [0, 0]):
+        _add_channels(builder, operation, *channels)
+        return
     nchw = (batch, channels, rows, columns)
-    out = tensor_name(operation.outputs[0])
     amounts = np.array([side[0] for side in nchw] + [side[1] for side in nchw], np.int64)
-    builder.node(
-        "Pad", [tensor_name(operation.inputs[0]), builder.weight(f"{out}_pads", amounts)], out
-    )
+    builder.node("Pad", [source, builder.weight(f"{out}_pads", amounts)], out)
+
+
+def _add_channels(builder: Builder, operation: Operation, before: int, after: int) -> None:
+    """Channels of zeros, by a convolution with ones and zeros: after a Pad, ONNX Runtime's CPU
+    kernels would leave their blocked layout for the rest of the stage."""
+    source, out = tensor_name(operation.inputs[0]), tensor_name(operation.outputs[0])
+    channels = builder.graph.shapes[operation.inputs[0]][3]
+    widen = np.zeros((before + channels + after, channels, 1, 1), np.float16)
+    widen[before + np.arange(channels), np.arange(channels)] = 1
+    builder.node("Conv", [source, builder.weight(f"{out}_widen", widen)], out, kernel_shape=[1, 1])
 
 
 def _resize_bilinear(builder: Builder, operation: Operation) -> None:
