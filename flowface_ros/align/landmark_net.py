@@ -126,16 +126,15 @@ class FaceFinder:
         if not detections:
             return []
         faces = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)
-        found = [face for face in faces if _is_settled(face)]
-        doubtful = [face for face in faces if not _is_settled(face)]
+        found, doubtful = _split(faces, [_is_settled(face) for face in faces])
         for _ in range(_MORE_LOOKS):
             if not doubtful:
                 break
             crops = [crop_from_landmarks(face.points) for face in doubtful]
             looks = self._landmarks(image, crops, [face.detection for face in doubtful])
-            pairs = list(zip(doubtful, looks, strict=True))
-            found += [after for before, after in pairs if _is_done(before, after)]
-            doubtful = [after for before, after in pairs if not _is_done(before, after)]
+            pairs = zip(doubtful, looks, strict=True)
+            done, doubtful = _split(looks, [_is_done(before, after) for before, after in pairs])
+            found += done
         found += [face for face in doubtful if _is_sure(face)]
         return _distinct(found)[:max_faces]
 
@@ -173,6 +172,14 @@ def crop_from_detection(detection: Detection, size: int = CROP_SIZE) -> Crop:
 def crop_from_landmarks(points: Array, size: int = CROP_SIZE) -> Crop:
     """The upright crop around a face's landmarks (478, 2 or 3), picture pixels."""
     return crop_from_points(points[:, :2], roll_of(points), size)
+
+
+def _split(
+    faces: list[FaceLandmarks], chosen: list[bool]
+) -> tuple[list[FaceLandmarks], list[FaceLandmarks]]:
+    """The chosen faces, and the others."""
+    pairs = list(zip(faces, chosen, strict=True))
+    return [face for face, yes in pairs if yes], [face for face, yes in pairs if not yes]
 
 
 def _is_sure(face: FaceLandmarks) -> bool:
