@@ -1,6 +1,7 @@
 """How long the detector and the landmark network take, beside MediaPipe's Face Landmarker.
 
-All run on the same pictures in turns, so their ratios hold on a busy machine. MediaPipe needs an
+All run on the same pictures in turns. On a busy machine compare the processor time, `cpu_ms`: the
+clock also counts what other programs took. MediaPipe needs an
 environment of its own, with `pip install mediapipe==1.2.*`; give its Python with
 `--mediapipe-python`. Its model file comes from a package on the index.
 """
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,6 +37,8 @@ THREADS = (1, 2)
 
 Key = tuple[str, int, int]
 """(name, batch, threads) of a row."""
+Sample = tuple[float, float]
+"""Milliseconds of one call, by the clock and of processor time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     rounds, repeats = (3, 5) if options.quick else (10, 10)
     pictures = load_pictures()
-    times: dict[Key, list[float]] = defaultdict(list)
+    times: dict[Key, list[Sample]] = defaultdict(list)
     functions = {name: timed_functions(picture) for name, picture in pictures.items()}
     with tempfile.TemporaryDirectory() as folder:
         peer = mediapipe_peer(options.mediapipe_python, Path(folder), pictures)
@@ -65,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         harness.write_json(options.json, {"ms_per_crop": single, "rows": rows})
 
 
-def row(key: Key, values: list[float]) -> dict[str, Any]:
+def row(key: Key, samples: list[Sample]) -> dict[str, Any]:
     name, batch, threads = key
+    values, cpu_values = np.array(samples).T
     return {
         "name": name,
         "batch": batch,
@@ -74,11 +79,12 @@ def row(key: Key, values: list[float]) -> dict[str, Any]:
         "ms_per_crop": float(np.median(values)) / batch,
         "p95_ms": float(np.percentile(values, 95)),
         "min_ms": float(np.min(values)),
+        "cpu_ms": float(np.median(cpu_values)),
     }
 
 
-def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], float]]:
-    """Per row, a function that runs once and returns its milliseconds."""
+def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], Sample]]:
+    """Per row, a function that runs once and returns its times."""
     functions: dict[Key, Callable[[], object]] = {}
     for threads in THREADS:
         finder = FaceFinder("cpu", threads)
@@ -91,11 +97,13 @@ def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], float]
             crops = np.repeat(crop, batch, axis=0)
             functions["landmarks", batch, threads] = partial(run, crops)
         functions["detector + landmarks", 1, threads] = partial(finder.detect_faces, picture, 1)
-    return {key: partial(once_ms, function) for key, function in functions.items()}
+    return {key: partial(once, function) for key, function in functions.items()}
 
 
-def once_ms(function: Callable[[], object]) -> float:
-    return harness.measure(function, repeats=1, warmup=0).min_ms
+def once(function: Callable[[], object]) -> Sample:
+    start, start_cpu = time.perf_counter(), time.process_time()
+    function()
+    return (time.perf_counter() - start) * 1e3, (time.process_time() - start_cpu) * 1e3
 
 
 def load_pictures() -> dict[str, NDArray[np.uint8]]:
@@ -123,7 +131,7 @@ def load_pictures() -> dict[str, NDArray[np.uint8]]:
 
 def mediapipe_peer(
     python: Path | None, folder: Path, pictures: dict[str, NDArray[np.uint8]]
-) -> Callable[[str, int], list[float]] | None:
+) -> Callable[[str, int], list[Sample]] | None:
     """A function that times MediaPipe on a picture, by name; None, with the reason, without it."""
     if python is None:
         print("mediapipe: skipped, no --mediapipe-python given", file=sys.stderr)
@@ -144,7 +152,7 @@ def mediapipe_peer(
         text=True,
     )
 
-    def times_ms(name: str, repeats: int) -> list[float]:
+    def times_ms(name: str, repeats: int) -> list[Sample]:
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(f"{paths[name]} {repeats}\n")
@@ -152,7 +160,7 @@ def mediapipe_peer(
         answer = json.loads(worker.stdout.readline())
         if answer["faces"] != 1:
             raise ValueError(f"mediapipe found {answer['faces']} faces in {name}")
-        return answer["ms"]
+        return [(wall, cpu) for wall, cpu in answer["ms"]]
 
     return times_ms
 
