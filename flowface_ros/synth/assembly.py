@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.head.skinning import joint_transforms, neutral_joints, pose_vertices
+from flowface_ros.head.skinning import (
+    JointTransforms,
+    joint_transforms,
+    neutral_joints,
+    pose_vertices,
+)
 from flowface_ros.head.state import HeadState
-from flowface_ros.synth import geometry
 from flowface_ros.synth.geometry import HeadTables, head_tables, triangle_frames
 from flowface_ros.synth.hair import Strands
 from flowface_ros.synth.lashes import lash_frames
-from flowface_ros.synth.person import Person, StrandLook
-from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
 from flowface_ros.synth.materials import MATERIAL_DTYPE, Surface
+from flowface_ros.synth.person import Person
+from flowface_ros.synth.person_hair import StrandLook
+from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
 from flowface_ros.synth.wear import Wearable
 
 _Array = NDArray[np.float64]
@@ -142,7 +147,7 @@ def _mouth_light(tables: HeadTables, vertices: _Array, skull: _Array) -> NDArray
     behind = (lips.mean(axis=0) - vertices[tables.inner]) @ forward
     gap = np.linalg.norm(lips[0] - lips[1])
     reach = _MOUTH_DEPTH_M * (0.6 + gap / 0.02)
-    light = np.exp(-np.maximum(behind + 0.004, 0) / reach) * (0.55 + min(gap / 0.03, 0.45))
+    light = np.exp(-np.maximum(behind + 0.004, 0) / reach) * (0.55 + np.minimum(gap / 0.03, 0.45))
     return np.clip(light, 0.02, 1).astype(np.float32)
 
 
@@ -163,12 +168,12 @@ def _thinned(look: StrandLook, pixel_m: float) -> StrandLook:
 
 
 def _hair_piece(
-    look: StrandLook, tables: HeadTables, vertices: _Array, moved: object, center: _Array
+    look: StrandLook, tables: HeadTables, vertices: _Array, moved: JointTransforms, center: _Array
 ) -> Piece:
     strands = look.strands
     count, size = strands.points.shape[:2]
     if strands.anchor is None:
-        linear, shift = moved.linear[_NECK_JOINT], moved.shift[_NECK_JOINT]  # type: ignore[attr-defined]
+        linear, shift = moved.linear[_NECK_JOINT], moved.shift[_NECK_JOINT]
         points = strands.points @ linear.T.astype(np.float32) + shift.astype(np.float32)
     elif look.on_lids:
         roots, axes = lash_frames(tables, vertices, strands.anchor)
@@ -215,6 +220,3 @@ def mesh_piece(item: Wearable, vertices: _Array, normals: _Array) -> Piece:
         [item.packed],
         transparency=item.transparency,
     )
-
-
-__all__ = ["Piece", "PosedPerson", "geometry", "material_row", "mesh_piece", "pose_person"]

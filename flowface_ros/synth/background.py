@@ -77,13 +77,10 @@ def _room(rng: np.random.Generator, w: int, h: int) -> NDArray:
             rng, *(rng.uniform(-0.2, 0.8, 2) * [w, h]), *(rng.uniform(0.2, 0.7, 2) * [w, h])
         )
         _rectangle(picture, window, np.clip([0.85, 0.93, 1.0] * rng.uniform(0.7, 1.2, 3), 0, 1))
-        middle = window.mean(axis=0)
-        for a, b in ((0, 1), (1, 2)):
-            ends = (
-                middle + (window[a] + window[b]) / 2 - middle,
-                middle - ((window[a] + window[b]) / 2 - middle),
-            )
-            cv2.line(picture, *(tuple(int(v) for v in e) for e in ends), [0.4] * 3, 2, cv2.LINE_AA)
+        middles = (window + np.roll(window, -1, axis=0)) / 2
+        for k in (0, 1):  # bars
+            start, end = (middles[i].astype(int).tolist() for i in (k, k + 2))
+            cv2.line(picture, start, end, [0.4] * 3, 2, cv2.LINE_AA)
     if rng.random() < 0.6:
         _shelf(rng, picture)
     for _ in range(rng.integers(0, 7)):  # furniture, pictures on the wall

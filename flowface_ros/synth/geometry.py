@@ -114,7 +114,7 @@ def parallel_view(direction: _Array, size: int, center: _Array, radius_m: float)
     """Rows (3, 4) of a parallel projection along -direction that fits a ball into a map."""
     forward = -np.asarray(direction, float) / np.linalg.norm(direction)
     helper = np.array([0.0, 1.0, 0.0]) if abs(forward[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    right = np.cross(helper, forward)
+    right = np.cross(forward, helper)
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
     scale = (size - 6) / (2 * radius_m)

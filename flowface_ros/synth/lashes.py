@@ -25,13 +25,13 @@ def make_lashes(tables: HeadTables, make_up: float, rng: np.random.Generator) ->
         for margin, up in ((upper, True), (lower, False)):
             count = max(len(margin) - 1, 0)
             number = int((60 if up else 34) * (1 + 0.5 * make_up)) if count else 0
-            length = rng.uniform(0.006, 0.009) * (1 + 0.25 * make_up) * (1.0 if up else 0.55)
+            length = rng.uniform(0.0055, 0.0080) * (1 + 0.25 * make_up) * (1.0 if up else 0.55)
             place = rng.uniform(0.06, 1.0, number) * count
             index = np.minimum(place.astype(int), max(count - 1, 0))
             s = np.linspace(0, 1, _SEGMENTS + 1)
             own = length * np.exp(rng.normal(0, 0.15, number)) * (0.6 + 0.4 * place / max(count, 1))
             out = s * 0.75
-            away = (0.15 * s + 0.65 * s**2) if up else (0.35 * s + 0.25 * s**2)
+            away = (0.05 * s + 0.42 * s**2) if up else (0.35 * s + 0.25 * s**2)
             fan = (place / max(count, 1) - 0.45)[:, None] * 0.9 * s + rng.normal(
                 0, 0.08, (number, 1)
             ) * s
@@ -39,7 +39,7 @@ def make_lashes(tables: HeadTables, make_up: float, rng: np.random.Generator) ->
                 np.stack(
                     [
                         np.broadcast_to(out, (number, len(s))) * own[:, None],
-                        fan * own[:, None] + (place - index)[:, None] * 0,
+                        fan * own[:, None],
                         np.broadcast_to(away, (number, len(s))) * own[:, None],
                     ],
                     axis=-1,

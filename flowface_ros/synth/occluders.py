@@ -71,17 +71,20 @@ def _hand(rng: np.random.Generator, skin: _Array) -> list[Wearable]:
         root = np.array([(k - 1.5) * 0.0205, 0.040, 0.0])
         direction, points = np.array([np.sin(turn), np.cos(turn), 0.0]), [root]
         for share, angle in ((0.45, 0.35), (0.30, 0.8), (0.25, 1.2)):
-            a = bend * angle + rng.normal(0, 0.06)
-            step = direction * np.cos(a) + np.array([0, 0, 1.0]) * np.sin(a) * rng.choice([1.0])
+            flexion = bend * angle + rng.normal(0, 0.06)
+            toward_palm = np.array([0, 0, 1.0]) * np.sin(flexion)
+            step = direction * np.cos(flexion) + toward_palm
             points.append(points[-1] + step * length * share)
         for a, b, r in zip(points[:-1], points[1:], (0.0092, 0.0085, 0.0076), strict=True):
             pieces.append(capsule(a, b, r, r * 0.92))
     thumb = np.array([-0.036, 0.0, 0.006])
     knuckle = thumb + np.array([-0.03, 0.028, 0.01])
     pieces.append(capsule(thumb, knuckle, 0.0135, 0.011))
-    pieces.append(capsule(knuckle, knuckle + [-0.008 + 0.02 * bend, 0.03, 0.006], 0.0105, 0.009))
+    pieces.append(
+        capsule(knuckle, knuckle + np.array([-0.008 + 0.02 * bend, 0.03, 0.006]), 0.0105, 0.009)
+    )
     mesh = join(pieces)
-    flip = np.diag([rng.choice([-1.0, 1.0]), 1.0, 1.0]) * scale
+    flip = scale * np.diag([float(rng.choice([-1.0, 1.0])), 1.0, 1.0])
     vertices = mesh.vertices @ flip
     triangles = mesh.triangles if flip[0, 0] > 0 else mesh.triangles[:, ::-1].copy()
     return [Wearable(Mesh(vertices, triangles, mesh.uv), 0, Surface.SKIN, skin, 0.45, 0.028)]

@@ -11,32 +11,17 @@ from numpy.typing import NDArray
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
-from flowface_ros.synth.assembly import Piece, PosedPerson, mesh_piece, pose_person
-from flowface_ros.synth.geometry import parallel_view
+from flowface_ros.synth.assembly import PosedPerson, pose_person
+from flowface_ros.synth.drawing import Drawing, Samples, projected
 from flowface_ros.synth.glass import blend_glass
 from flowface_ros.synth.light import Light
-from flowface_ros.synth.materials import MATERIAL_DTYPE, TEXTURE_CHANNELS, material_words
+from flowface_ros.synth.materials import material_words
 from flowface_ros.synth.occluders import Occluder
 from flowface_ros.synth.person import Person
-from flowface_ros.synth.raster import (
-    DEFAULT_NEAR_M,
-    Fragments,
-    fill_triangles,
-    hide_covered,
-    interpolate_visible,
-    rasterize,
-)
-from flowface_ros.synth.ribbons import ribbon_triangles, widen
+from flowface_ros.synth.raster import DEFAULT_NEAR_M, Fragments, rasterize
 from flowface_ros.synth.shading import SAMPLES, shade_fragments
 from flowface_ros.synth.textures import srgb_from_linear
 
-_Array = NDArray[np.float64]
-
-_SHADOW_MAP_SIZE = 256
-_SHADOW_RADIUS_M = 0.19
-_SHADOW_BIAS_M = 0.0035
-_SHADOW_STRIDE = 3
-"""Every third strand casts a shadow, three times as wide."""
 _LID_REACH_M = 0.0014
 
 
@@ -75,7 +60,7 @@ def render_scene(
     """
     image = _canvas(camera, background)
     posed = [_posed(person, state, camera) for person, state in heads]
-    drawn = _Drawn(posed, occluders, camera, light)
+    drawn = Drawing(posed, occluders, camera, light)
     samples = _sampled(drawn, camera)
     _shade(drawn, samples, camera, light, image)
     truth, face = drawn.truth(camera, samples)
@@ -102,157 +87,6 @@ def _posed(person: Person, state: HeadState, camera: Camera) -> PosedPerson:
     return pose_person(person, state, depth / camera.intrinsics[0, 0], up)
 
 
-class _Drawn:
-    """All opaque pieces of a picture, concatenated: heads first, whose back faces are culled."""
-
-    def __init__(
-        self,
-        posed: Sequence[PosedPerson],
-        occluders: Sequence[Occluder],
-        camera: Camera,
-        light: Light,
-    ) -> None:
-        things = [piece for occluder in occluders for piece in occluder_pieces(occluder)]
-        owned = [(p.head, i) for i, p in enumerate(posed)]
-        owned += [(piece, i) for i, p in enumerate(posed) for piece in p.rest]
-        owned += [(piece, -1) for piece in things]
-        self.glass = [piece for piece, _ in owned if piece.transparency > 0]
-        opaque = [(piece, i) for piece, i in owned if piece.transparency == 0]
-        self.pieces = [piece for piece, _ in opaque]
-        self.heads = len(posed)
-        self.head_triangles = sum(len(p.head.triangles) for p in posed)
-        self._number(opaque)
-        self.pixels = _joined([_projected(p, camera) for p in self.pieces], (3,), np.float32)
-        self.shadow_maps, self.shadow_frames = self._shadows(posed, light)
-
-    def _number(self, opaque: list[tuple[Piece, int]]) -> None:
-        """Concatenate with running vertex, material and texture numbers."""
-        position, normal, uv, occlusion = [], [], [], []
-        triangles, material, materials, textures = [], [], [], []
-        vertex, row, byte = 0, 0, 0
-        placed: dict[int, int] = {}
-        for piece, owner in opaque:
-            repeat = 2 if piece.strands else 1
-            position.append(np.repeat(piece.position, repeat, axis=0))
-            normal.append(np.repeat(piece.normal, repeat, axis=0))
-            uv.append(np.repeat(piece.uv, repeat, axis=0))
-            occlusion.append(np.repeat(piece.occlusion, repeat))
-            triangles.append(piece.triangles + np.int32(vertex))
-            material.append(piece.material + np.int32(row))
-            rows = piece.materials.copy()
-            rows["shadow_map"] = owner
-            for k, texture in enumerate(piece.textures):
-                if texture is None:
-                    continue
-                if id(texture) not in placed:
-                    placed[id(texture)] = byte
-                    textures.append(texture.reshape(-1))
-                    byte += texture.size
-                rows["texture"][k], rows["texture_size"][k] = placed[id(texture)], len(texture)
-            materials.append(rows)
-            vertex += repeat * len(piece.position)
-            row += len(rows)
-        self.position = _joined(position, (3,), np.float32)
-        self.normal = _joined(normal, (3,), np.float32)
-        self.uv = _joined(uv, (2,), np.float32)
-        self.occlusion = _joined(occlusion, (), np.float32)
-        self.triangles = _joined(triangles, (3,), np.int32)
-        self.material = _joined(material, (), np.int32)
-        self.materials = np.concatenate(materials) if materials else np.zeros(1, MATERIAL_DTYPE)
-        self.textures = (
-            np.concatenate(textures) if textures else np.zeros(TEXTURE_CHANNELS, np.uint8)
-        )
-
-    def _shadows(
-        self, posed: Sequence[PosedPerson], light: Light
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """For each head, what the key light sees around it, and the rows that look it up."""
-        size = _SHADOW_MAP_SIZE
-        maps = np.zeros((max(1, len(posed)), size, size), np.float32)
-        frames = np.zeros((max(1, len(posed)), 4, 4), np.float32)
-        unused = np.full((size, size), -1, np.int32)
-        for i, person in enumerate(posed):
-            rows = parallel_view(
-                light.directions[0].astype(float), size, person.center, _SHADOW_RADIUS_M
-            )
-            frames[i, :3], frames[i, 3, 0] = rows, _SHADOW_BIAS_M
-            for piece in self.pieces:
-                seen, triangles = _parallel(piece, rows)
-                fill_triangles(seen, triangles, False, DEFAULT_NEAR_M, 0, unused, maps[i])
-        return maps, frames
-
-    def fill(
-        self, pixels: NDArray[np.float32], width: int, height: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Seen triangle and inverse depth (height, width)."""
-        triangle = np.full((height, width), -1, np.int32)
-        inverse = np.zeros((height, width), np.float32)
-        split = self.head_triangles
-        for part, cull in ((slice(0, split), True), (slice(split, None), False)):
-            fill_triangles(
-                pixels, self.triangles[part], cull, DEFAULT_NEAR_M, part.start, triangle, inverse
-            )
-        return triangle, inverse
-
-    def truth(self, camera: Camera, samples: Samples) -> tuple[Fragments, NDArray[np.int32]]:
-        """Fragments at the image's resolution, and the head seen, as in `RenderedImage`."""
-        shape = (camera.height, camera.width)
-        triangle, inverse = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-        heads = self.triangles[: self.head_triangles]
-        fill_triangles(self.pixels, heads, True, DEFAULT_NEAR_M, 0, triangle, inverse)
-        barycentric, depth = np.zeros((*shape, 3), np.float32), np.full(shape, np.inf, np.float32)
-        interpolate_visible(self.pixels, heads, triangle, barycentric, depth)
-        face = np.full(shape, -1, np.int32)
-        starts = np.cumsum([0] + [len(piece.triangles) for piece in self.pieces[: self.heads]])
-        hide_covered(
-            samples.triangle, samples.inverse_depth, starts, triangle, barycentric, depth, face
-        )
-        return Fragments(triangle, barycentric, depth), face
-
-
-def _joined(arrays: list[NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:
-    if not arrays:
-        return np.zeros((0, *shape), dtype)
-    return np.ascontiguousarray(np.concatenate(arrays), dtype)
-
-
-def _projected(piece: Piece, camera: Camera) -> NDArray[np.float32]:
-    """x px, y px, depth (n, 3) of a piece's vertices; two per point of a strand."""
-    points = rigid.apply(camera.camera_from_rig, piece.position)
-    pixels = np.empty((len(points), 3), np.float32)
-    if camera.lens.coefficients.size and np.any(camera.lens.coefficients):
-        pixels[:, :2] = camera.project(points)[0]
-    else:
-        (fx, skew, cx), (_, fy, cy) = camera.intrinsics[:2]
-        x, y = (points[:, k] / points[:, 2] for k in (0, 1))
-        pixels[:, 0], pixels[:, 1] = fx * x + skew * y + cx, fy * y + cy
-    pixels[:, 2] = points[:, 2]
-    return _widened(piece, pixels, float(camera.intrinsics[0, 0]))
-
-
-def _parallel(piece: Piece, rows: _Array) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Vertices in a parallel view, and triangles; of strands a few, which stand for the others."""
-    linear, shift = rows[:, :3].T.astype(np.float32), rows[:, 3].astype(np.float32)
-    if piece.strands is None or piece.half_width is None:
-        return piece.position.astype(np.float32) @ linear + shift, piece.triangles
-    count, size = piece.strands
-    chosen = piece.position.reshape(count, size, 3)[::_SHADOW_STRIDE].astype(np.float32)
-    seen = chosen @ linear + shift
-    scale = np.float32(np.linalg.norm(rows[0, :3]) * _SHADOW_STRIDE)
-    out = np.empty((len(chosen), size, 2, 3), np.float32)
-    widen(seen, piece.half_width[::_SHADOW_STRIDE], scale, True, out)
-    return out.reshape(-1, 3), ribbon_triangles(len(chosen), size)
-
-
-def _widened(piece: Piece, pixels: NDArray[np.float32], focal_px: float) -> NDArray[np.float32]:
-    if piece.strands is None or piece.half_width is None:
-        return pixels
-    count, size = piece.strands
-    out = np.empty((count, size, 2, 3), np.float32)
-    widen(pixels.reshape(count, size, 3), piece.half_width, np.float32(focal_px), False, out)
-    return out.reshape(-1, 3)
-
-
 def _light_arrays(
     light: Light,
 ) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
@@ -261,27 +95,14 @@ def _light_arrays(
     return np.ascontiguousarray(light.ambient, np.float32), lights
 
 
-@dataclass(frozen=True)
-class Samples:
-    """What SAMPLES x SAMPLES samples of each pixel see.
-
-    pixels: vertices (N, 3) in sample coordinates. triangle: int32, -1 for none. inverse_depth:
-    float32, 0 for none.
-    """
-
-    pixels: NDArray[np.float32]
-    triangle: NDArray[np.int32]
-    inverse_depth: NDArray[np.float32]
-
-
-def _sampled(drawn: _Drawn, camera: Camera) -> Samples:
+def _sampled(drawn: Drawing, camera: Camera) -> Samples:
     pixels = drawn.pixels.copy()
     pixels[:, :2] = pixels[:, :2] * SAMPLES + (SAMPLES - 1) / 2
     return Samples(pixels, *drawn.fill(pixels, camera.width * SAMPLES, camera.height * SAMPLES))
 
 
 def _shade(
-    drawn: _Drawn, samples: Samples, camera: Camera, light: Light, image: NDArray[np.float32]
+    drawn: Drawing, samples: Samples, camera: Camera, light: Light, image: NDArray[np.float32]
 ) -> None:
     lid_step = np.float32(SAMPLES * camera.intrinsics[0, 0] * _LID_REACH_M)
     mesh = (
@@ -300,7 +121,7 @@ def _viewer(camera: Camera) -> NDArray[np.float32]:
 
 
 def _glass(
-    drawn: _Drawn,
+    drawn: Drawing,
     camera: Camera,
     light: Light,
     depth: NDArray[np.float32],
@@ -308,7 +129,7 @@ def _glass(
 ) -> None:
     """Lay the lenses of glasses over the image."""
     for piece in drawn.glass:
-        pixels = _projected(piece, camera)
+        pixels = projected(piece, camera)
         fragments = rasterize(pixels, piece.triangles, camera.width, camera.height)
         row = piece.materials[0]
         passed = (row["tint"] * piece.transparency).astype(np.float32)
@@ -317,8 +138,3 @@ def _glass(
             piece.position.astype(np.float32), piece.normal.astype(np.float32), piece.triangles,
             passed, np.float32(row["specular"]), _viewer(camera), *_light_arrays(light), image,
         )  # fmt: skip
-
-
-def occluder_pieces(occluder: Occluder) -> list[Piece]:
-    """The parts of an occluder, ready to draw."""
-    return [mesh_piece(item, item.mesh.vertices, item.mesh.normals) for item in occluder.parts]

@@ -107,7 +107,9 @@ def _shade_hair(point, tangent, view, color, row, open_share, real, number, sh, 
             continue
         lit = (np.float32(0.5) + np.float32(0.5) * open_share) * open_share
         if k == 0 and number[row, SHADOW_MAP] >= 0:
-            lit *= lit_share(shadows[0], shadows[1], number[row, SHADOW_MAP], point, _HAIR_SHADOW_SLACK)
+            lit *= lit_share(
+                shadows[0], shadows[1], number[row, SHADOW_MAP], point, _HAIR_SHADOW_SLACK
+            )
         flat, white, tinted = hair_lobes(
             tangent, light, view, nl, real[row, ROUGHNESS], real[row, SPECULAR]
         )

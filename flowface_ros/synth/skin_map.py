@@ -16,7 +16,7 @@ from flowface_ros.synth.raster import interpolate, rasterize
 from flowface_ros.synth.textures import smoothstep
 
 _Array = NDArray[np.float64]
-_Map = NDArray[np.float32]
+Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class FacePoints:
     chin: _Array
     jaw: _Array
     lip_contour: _Array
+
+
+def beside(point: _Array, x: float, y: float, z: float) -> _Array:
+    """The point moved by x, y, z metres."""
+    return point + np.array([x, y, z])
 
 
 def face_points(model: HeadModel) -> FacePoints:
@@ -107,10 +112,10 @@ class SkinMap:
         self.position = self._extended(position)
         self._fragments, self._corners, self._model = fragments, corners, model
 
-    def _extended(self, values: _Map) -> _Map:
+    def _extended(self, values: Map) -> Map:
         return values.reshape(self.size**2, -1)[self._nearest].reshape(self.size, self.size, -1)
 
-    def group(self, name: str, blur_m: float = 0.002) -> _Map:
+    def group(self, name: str, blur_m: float = 0.002) -> Map:
         """Soft mask (T, T) in [0, 1] of a vertex group."""
         model = self._model
         member = np.zeros(model.vertex_count, np.float32)
@@ -121,7 +126,7 @@ class SkinMap:
         return cv2.GaussianBlur(mask, (0, 0), max(0.5, blur_m / self.texel_m))
 
     @cached_property
-    def tangents(self) -> tuple[_Map, _Map]:
+    def tangents(self) -> tuple[Map, Map]:
         """dP/dcolumn and dP/drow (T, T, 3), metres per texel."""
         return (
             np.gradient(self.position, axis=1).astype(np.float32),
@@ -145,11 +150,11 @@ class SkinMap:
         return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12)
 
     @cached_property
-    def side(self) -> _Map:
+    def side(self) -> Map:
         """|x| (T, T) metres."""
         return np.abs(self.position[..., 0])
 
-    def spot(self, center: _Array, radius_m: float) -> _Map:
+    def spot(self, center: _Array, radius_m: float) -> Map:
         """Gaussian spots (T, T) around a point and its mirror image."""
         x, y, z = (
             self.side - abs(center[0]),
@@ -160,7 +165,7 @@ class SkinMap:
         return np.exp(-(x * x + y * y + z * z) / np.float32(radius_m**2)).astype(np.float32)
 
     @cached_property
-    def brow(self) -> tuple[_Map, _Map]:
+    def brow(self) -> tuple[Map, Map]:
         """Place along the brow, 0 at the nose to 1 at the temple, and metres above its line."""
         line = self.points.brow
         s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1))])
@@ -173,7 +178,7 @@ class SkinMap:
         return along.astype(np.float32), above.astype(np.float32)
 
     @cached_property
-    def lips(self) -> _Map:
+    def lips(self) -> Map:
         """Soft mask of the red of the lips: inside their outer contour, seen from the front."""
         per_m, half = 10_000, np.array([0.045, 0.035])
         origin = self.points.mouth[:2] - half
@@ -186,12 +191,12 @@ class SkinMap:
         return mask * (self.position[..., 2] > self.points.mouth_corner[2] - 0.012)
 
     @cached_property
-    def ears(self) -> _Map:
+    def ears(self) -> Map:
         """Soft mask of the ears."""
         return np.clip(self.group("ears", 0.002), 0, 1)
 
     @cached_property
-    def beard(self) -> _Map:
+    def beard(self) -> Map:
         """How densely a full beard grows, in [0, 1], below a line from the ear to the mouth."""
         p = self.points
         y, z = self.position[..., 1], self.position[..., 2]
@@ -206,14 +211,14 @@ class SkinMap:
         cheek = smoothstep(line - y, -0.003, 0.012)
         throat = smoothstep(y, p.chin[1] - 0.045, p.chin[1] - 0.015 + 0 * y)
         behind = smoothstep(z, ear[2] + 0.004, ear[2] + 0.014)
-        nostril = 1 - self.spot(p.nose_base + [0.006, 0.004, 0], 0.011)
+        nostril = 1 - self.spot(beside(p.nose_base, 0.006, 0.004, 0), 0.011)
         bare_lip = 1 - smoothstep(
             cv2.GaussianBlur(self.lips, (0, 0), 0.0015 / self.texel_m), 0.05, 0.4
         )
         return cheek * throat * behind * nostril * bare_lip * (1 - self.ears)
 
     @cached_property
-    def moustache(self) -> _Map:
+    def moustache(self) -> Map:
         """Part of the beard above the mouth."""
         p = self.points
         reach = smoothstep(self.side, p.mouth_corner[0] + 0.009, p.mouth_corner[0])
@@ -221,9 +226,20 @@ class SkinMap:
         return self.beard * reach * smoothstep(y, p.mouth[1] - 0.006, p.mouth[1] + 0.002)
 
     @cached_property
-    def chin_beard(self) -> _Map:
+    def chin_beard(self) -> Map:
         """Part of the beard around the chin."""
         p = self.points
         reach = smoothstep(self.side, p.mouth_corner[0] + 0.006, p.mouth_corner[0] - 0.003)
         y = self.position[..., 1]
         return self.beard * reach * smoothstep(y, p.mouth[1] + 0.004, p.mouth[1] - 0.008)
+
+
+def random_texels(
+    m: SkinMap, weight: NDArray, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Texels (n, 2: column, row) drawn with probability proportional to a weight (T, T)."""
+    cumulative = np.cumsum(weight.ravel(), dtype=np.float64)
+    if cumulative[-1] <= 0:
+        return np.zeros((0, 2), np.int64)
+    index = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+    return np.stack([index % m.size, index // m.size], axis=1)

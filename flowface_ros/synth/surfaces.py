@@ -16,7 +16,7 @@ from flowface_ros.synth.materials import (
     TEXTURE_SIZE,
     TINT,
 )
-from flowface_ros.synth.vectors import compiled, dot, inlined, plus, row_of, scaled, unit
+from flowface_ros.synth.vectors import dot, inlined, plus, row_of, scaled, unit
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -67,7 +67,7 @@ def texel_place(number, row, u, v):
     zero, limit = np.float32(0), np.float32(size) - np.float32(1.01)
     x, y = u * size - np.float32(0.5), v * size - np.float32(0.5)
     surface = number[row, SURFACE]
-    if surface == SKIN or surface == EYE:
+    if surface in (SKIN, EYE):
         x, y = min(max(x, zero), limit), min(max(y, zero), limit)
     else:
         x, y = x - np.floor(x / limit) * limit, y - np.floor(y / limit) * limit

@@ -63,8 +63,10 @@ def linear_from_srgb(srgb: NDArray) -> NDArray[np.float32]:
 def pack_texture(
     color: NDArray[np.floating], height: NDArray[np.floating], gloss: NDArray[np.floating]
 ) -> NDArray[np.uint8]:
-    """A texture (H, W, 5) as `materials.TEXTURE_CHANNELS` has it, of linear colour (H, W, 3), height
-    and gloss (H, W) in [0, 1]."""
+    """A texture (H, W, 5) as `materials.TEXTURE_CHANNELS` has it.
+
+    color: (H, W, 3) linear light. height, gloss: (H, W) in [0, 1].
+    """
     packed = np.empty((*height.shape, 5), np.uint8)
     packed[..., :3] = np.sqrt(np.clip(color, 0, 1)) * 255 + 0.5
     packed[..., 3] = np.clip(height, 0, 1) * 255 + 0.5

@@ -14,9 +14,7 @@ compiled = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy"
 zero needs no branch."""
 
 
-inlined = numba.njit(
-    nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always"
-)
+inlined = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")
 """As `compiled`, for functions that take arrays: a call would copy their descriptors."""
 
 
