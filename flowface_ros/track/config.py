@@ -1,0 +1,62 @@
+"""What can be set about tracking. Defaults suit a few people before one to four cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flowface_ros.fit.config import FitConfig, IdentityConfig, MotionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerConfig:
+    """When a face becomes a head, how it is followed, and when it is given up."""
+
+    max_faces: int = 4
+    """Most heads at a time; further faces are not looked for."""
+    confirm_sets: int = 3
+    """Sets in a row in which a new head must be measured to become TRACKED."""
+    coast_time_s: float = 0.5
+    """How long a head that no view shows is predicted before it is removed."""
+    min_views: int = 1
+    """Fewest views that must show a head for it to be measured."""
+    min_presence: float = 0.5
+    """Crops whose presence (probability of a face) is lower are not used."""
+    search_interval_s: float = 0.1
+    """Time between two searches of a view that lacks a head which it should show."""
+    detection_interval_s: float = 0.5
+    """Time between two searches for newcomers in a view that shows every known head it can."""
+    max_view_angle_deg: float = 100.0
+    """A camera that sees a face under a larger angle from its front is not asked about it."""
+    min_distance_m: float = 0.1
+    """Heads nearer to a camera that sees them are refused: nothing is in focus there."""
+    max_distance_m: float = 15.0
+    """Heads farther from every camera that sees them are refused."""
+    keyframe_interval_s: float = 0.1
+    """Time between two frames that a head's shape is learned from."""
+    compensate_stamps: bool = True
+    """Carry each view to the set's stamp by the head's velocity, for cameras not quite in step."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Of the fit of one head to the views of one moment."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    """How heads move; `longest_gap` is set to `coast_time_s`."""
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    """Which frames tell a person's shape."""
+
+    def __post_init__(self) -> None:
+        self._require("max_faces", self.max_faces >= 1, "at least 1")
+        self._require("confirm_sets", self.confirm_sets >= 1, "at least 1")
+        self._require("min_views", self.min_views >= 1, "at least 1")
+        self._require("coast_time_s", self.coast_time_s >= 0, "0 or more")
+        self._require("min_presence", 0 <= self.min_presence <= 1, "from 0 to 1")
+        self._require("search_interval_s", self.search_interval_s >= 0, "0 or more")
+        self._require("detection_interval_s", self.detection_interval_s >= 0, "0 or more")
+        self._require("max_view_angle_deg", 0 < self.max_view_angle_deg <= 180, "in (0, 180]")
+        self._require("min_distance_m", self.min_distance_m > 0, "above 0")
+        self._require(
+            "max_distance_m", self.max_distance_m > self.min_distance_m, "above min_distance_m"
+        )
+        self._require("keyframe_interval_s", self.keyframe_interval_s >= 0, "0 or more")
+
+    def _require(self, name: str, good: bool, rule: str) -> None:
+        if not good:
+            raise ValueError(f"{name} is {getattr(self, name)}, must be {rule}")
