@@ -153,10 +153,12 @@ def _mouth_light(tables: HeadTables, vertices: _Array, skull: _Array) -> NDArray
 
 def _thinned(look: StrandLook, pixel_m: float) -> StrandLook:
     """Fewer and wider strands for a head that is small in the image."""
-    strands = look.strands
-    stride = round(min(pixel_m / _STRAND_SPACING_M, len(strands.points) / _FEWEST_STRANDS))
-    if stride < 2 or look.on_lids:
+    if look.on_lids:
         return look
+    strands = look.strands.coarser if pixel_m > _STRAND_SPACING_M else look.strands
+    stride = round(min(pixel_m / _STRAND_SPACING_M, len(strands.points) / _FEWEST_STRANDS))
+    if stride < 2:
+        return replace(look, strands=strands)
     fewer = Strands(
         strands.points[::stride],
         strands.half_width[::stride] * np.float32(stride**0.7),

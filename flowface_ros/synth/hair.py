@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,24 @@ class Strands:
     tone: NDArray[np.float32]
     occlusion: NDArray[np.float32]
     anchor: NDArray[np.int32] | None = None
+
+    @cached_property
+    def coarser(self) -> Strands:
+        """With about half as many points a strand, where that keeps 95 % of its length."""
+        size = self.points.shape[1]
+        kept = np.unique(np.rint(np.linspace(0, size - 1, size // 2 + 1)).astype(int))
+        lengths = [
+            np.linalg.norm(np.diff(points, axis=1), axis=2).sum()
+            for points in (self.points, self.points[:, kept])
+        ]
+        if lengths[1] < 0.95 * lengths[0]:
+            return self
+        return replace(
+            self,
+            points=np.ascontiguousarray(self.points[:, kept]),
+            half_width=np.ascontiguousarray(self.half_width[:, kept]),
+            occlusion=np.ascontiguousarray(self.occlusion[:, kept]),
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +186,7 @@ def grow_hair(
         over_face *= smoothstep(np.abs(local[:, 0]), 0.075, 0.05) * (1 - fringe)
         wish[:, 0] += 2.5 * over_face * np.sign(local[:, 0] - 0.2 * style.part_m)
         if style.name == "afro":
-            wish = roots.normals + 0.5 * lean
+            wish = roots.normals + 0.5 * lean + rng.normal(0, 0.7, (count, 3))
         direction = _unit(0.45 * direction + 0.55 * _unit(wish))
         position = position + direction * step
         room = style.volume_m * layer * np.minimum(1.0, 3 * s)
@@ -248,9 +267,9 @@ def grow_beard(
         direction = _unit(wish - inward * roots.normals + 0.15 * roots.normals)
         position = position + direction * (length / segments)[:, None]
         points[:, i] = position
-    s = np.linspace(0, 1, segments + 1)
-    occlusion = np.tile(0.45 + 0.55 * s, (count, 1))
-    half_width = 0.00026 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * s**2)
+    along = np.linspace(0, 1, segments + 1)
+    occlusion = np.tile(0.45 + 0.55 * along, (count, 1))
+    half_width = 0.00026 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * along**2)
     tone = np.clip(rng.normal(0.5, 0.2, count), 0, 1)
     return Strands(
         points.astype(np.float32),

@@ -58,7 +58,7 @@ def scalp_hair(
         return f.tables.hairline.density(ragged, raised, style.recession)
 
     roots = hair.sample_roots(f.tables, f.vertices, f.normals, density, wanted, rng)
-    segments = {"buzz": 1, "short": 4, "afro": 4, "curly": 12}.get(style.name, 9)
+    segments = {"buzz": 1, "short": 4, "afro": 7, "curly": 12}.get(style.name, 9)
     grown = hair.grow_hair(roots, style, f.skull, rng, segments)
     looks = [
         StrandLook(
