@@ -15,6 +15,9 @@ share an edge neither overlap nor leave a gap."""
 _MAX_COORDINATE_PX = 1 << 17
 """Triangles with a vertex further out than this are skipped: their products overflow int64."""
 
+_NARROW_PX = 3
+"""Rows no wider than this are tested pixel by pixel, wider ones are cut to the triangle first."""
+
 DEFAULT_NEAR_M = 0.01
 """Triangles with a vertex nearer than this are skipped whole."""
 
@@ -98,6 +101,22 @@ def _edge_bias(dx: int, dy: int) -> int:
     return 0 if (dy == 0 and dx > 0) or dy < 0 else -1
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _row_range(value, step, x_first, low, high):  # type: ignore[no-untyped-def]
+    """Pixels low to high of a row, less those that an edge leaves out for sure.
+
+    value: of the edge function at x_first; step: its growth per pixel. One pixel of slack covers
+    the rounding; the loop tests every pixel exactly.
+    """
+    if value < 0:
+        if step <= 0:
+            return low, low - 1
+        return max(low, x_first + int(-value / step) - 1), high
+    if step < 0:
+        return low, min(high, x_first + int(-value / step) + 1)
+    return low, high
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_depth):  # type: ignore[no-untyped-def]
     """Draw into `triangle` (H, W) and `inverse_depth` (H, W), which keep what is nearer.
@@ -152,8 +171,14 @@ def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_
         step_ya, step_yb, step_yc = (xc - xb) * one, (xa - xc) * one, (xb - xa) * one
         ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
         for y in range(y_first, y_last + 1):
-            wa, wb, wc = row_a, row_b, row_c
-            for x in range(x_first, x_last + 1):
+            low, high = x_first, x_last
+            if x_last - x_first > _NARROW_PX:
+                low, high = _row_range(row_a, step_xa, x_first, low, high)
+                low, high = _row_range(row_b, step_xb, x_first, low, high)
+                low, high = _row_range(row_c, step_xc, x_first, low, high)
+            shift = low - x_first
+            wa, wb, wc = row_a + shift * step_xa, row_b + shift * step_xb, row_c + shift * step_xc
+            for x in range(low, high + 1):
                 if (wa | wb | wc) >= 0:
                     inverse = np.float32(wa * ia + wb * ib + wc * ic)
                     if inverse > inverse_depth[y, x]:
