@@ -124,6 +124,9 @@ def _coherent(points: _Array, rng: np.random.Generator, wavelength_m: float) -> 
 _WHORL = np.array([0.01, 0.095, -0.045])
 """Where hair turns outwards, from the middle of the skull."""
 
+_TIED_CLEARANCE_M = 0.012
+"""Tied hair lies this close to the head, but for its end at the knot."""
+
 _KNOT = np.array([0.0, 0.01, -0.125])
 """Where tied hair comes together."""
 
@@ -195,7 +198,22 @@ def grow_hair(
             position = _held(position, skull, 0.003 + 1.1 * room)
         points[:, i] = position
     points = _curled(_clumped(points, rng, style), style, length, rng)
-    return _dressed(points, layer, style, rng)
+    tidy = ~_astray(points, fringe > 0, style, skull)
+    return _dressed(points[tidy], layer[tidy], style, rng)
+
+
+def _astray(
+    points: _Array, fringe: NDArray[np.bool_], style: HairStyle, skull: Skull
+) -> NDArray[np.bool_]:
+    """Which strands (n,) cross the face below the forehead, or leave the head though tied back."""
+    local = points - skull.center
+    over_face = (local[..., 2] > 0.035) & (local[..., 1] < 0.03) & (np.abs(local[..., 0]) < 0.065)
+    astray = over_face.any(axis=1) & ~fringe
+    if style.name == "tied":
+        distance = np.linalg.norm(local, axis=2)
+        clear = distance - skull.radius_along(local / distance[..., None])
+        astray |= (clear[:, :-2] > _TIED_CLEARANCE_M).any(axis=1)
+    return astray
 
 
 def _held(points: _Array, skull: Skull, most: _Array) -> _Array:

@@ -37,6 +37,8 @@ _SHAPE_SIGMA = 0.8
 
 _SHAPE_LIMIT = 2.2
 
+_VOLUME_UNDER_HAT_M = 0.005
+
 _SMALLEST_TEXTURE = 64
 
 
@@ -113,6 +115,10 @@ def sample_person(
     covered = rng.random() < odds.scarf
     if covered:
         style = replace(style, name="buzz", length_m=0.004, volume_m=0.003)
+    hatted = rng.random() < odds.hat and not covered
+    if hatted:  # a hat presses hair down
+        flat = {"afro": "short", "curly": "medium"}.get(style.name, style.name)
+        style = replace(style, name=flat, volume_m=min(style.volume_m, _VOLUME_UNDER_HAT_M))
     skin_map = skin_map_of(model, texture_size)
     cover = {"bald": 0.1 * rng.random(), "buzz": rng.uniform(0.35, 0.8)}.get(style.name, 0.93)
     raised = float(rng.normal(0, 0.006))
@@ -126,7 +132,7 @@ def sample_person(
     eye_look = eyes.sample_eye_look(rng, skin_look.melanin)
     eye_color, eye_gloss = eyes.paint_eye(eye_look, tables.iris_share, rng)
     worn = _worn(fitted, painted.albedo[skin_map.inside & (skin_map.group("neck") > 0.5)],
-                 odds, style, covered, rng)  # fmt: skip
+                 odds, style, covered, hatted, rng)  # fmt: skip
     return Person(
         model=model,
         shape=shape,
@@ -163,15 +169,20 @@ def _pyramid(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
 
 
 def _worn(
-    f: FittedHead, neck_albedo: NDArray, odds: Odds, style: HairStyle, covered: bool,
+    f: FittedHead,
+    neck_albedo: NDArray,
+    odds: Odds,
+    style: HairStyle,
+    covered: bool,
+    hatted: bool,
     rng: np.random.Generator,
-) -> Sequence[Wearable]:  # fmt: skip
+) -> Sequence[Wearable]:
     worn: list[Wearable] = []
     if rng.random() < odds.glasses:
         worn += make_glasses(f.fit, rng)
     if covered:
         worn += make_scarf(f.skull, rng)
-    elif rng.random() < odds.hat and style.name != "afro":
+    elif hatted:
         worn += make_hat(f.skull, style.volume_m, rng)
     if rng.random() < odds.clothes:
         worn += make_torso(f.fit, np.median(neck_albedo, axis=0).astype(float), rng)
