@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +12,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.align.aligner import Aligner
-from flowface_ros.align.landmark_net import FaceLandmarks
+from flowface_ros.align.aligner import Aligner, FaceAlignment, Picture
+from flowface_ros.align.crop import Crop
+from flowface_ros.align.detector import overlap
+from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.head.model import HeadModel
 from flowface_ros.track.config import TrackerConfig
+from flowface_ros.track.crops import HeadHistory, HeadProjector, HeadView, landmark_rows
 from flowface_ros.track.frames import ViewAlignment, ViewFrame
 from flowface_ros.track.tracked_head import TrackedHead
+
+Array = NDArray[np.float64]
+
+_SAME_FACE_OVERLAP = 0.3
+"""Intersection over union of two faces' boxes beyond which they are one face."""
+_SLOP_S = 0.01
+"""Stamps of images of one set differ by no more than this."""
+_SILENCE_S = 0.5
+"""Heads that were not published again for so long beyond the coast time are forgotten."""
 
 
 class Finder(Protocol):
@@ -35,11 +49,28 @@ class AlignedViews:
     counters: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A crop to align, and the head that it is of, or ""."""
+
+    crop: Crop
+    id: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pending:
+    """A face that the joint part has not spoken of yet. landmarks: (468, 2) pixels."""
+
+    stamp_ns: int
+    landmarks: Array
+
+
 class ViewAligner:
     """Aligns faces in the views of some cameras; runs where these are.
 
     Give it back what the joint part made of its answers (`follow`): it looks for known heads where
-    they are, and for others by detection.
+    they are, and for others by detection. A new face is followed by its own alignments until the
+    joint part has had its say.
     """
 
     def __init__(
@@ -49,16 +80,138 @@ class ViewAligner:
         finder: Finder,
         config: TrackerConfig | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._config = config or TrackerConfig()
+        self._aligner, self._finder = aligner, finder
+        self._projector = HeadProjector(model, aligner.crop_size, self._config.max_view_angle_deg)
+        self._rows = landmark_rows(model, aligner.points)
+        self._history = HeadHistory()
+        self._pending: dict[str, list[_Pending]] = {}
+        self._searched_ns: dict[str, int] = {}
 
     def align(self, frames: Sequence[ViewFrame]) -> AlignedViews:
         """All faces of all views; one batch of the aligner."""
-        raise NotImplementedError
+        counters: Counter[str] = Counter()
+        self._history.forget_before(
+            min(f.stamp_ns for f in frames) - _ns(self._config.coast_time_s + _SILENCE_S)
+        )
+        start = time.perf_counter()
+        looks = [self._looks(frame, counters) for frame in frames]
+        middle = time.perf_counter()
+        pictures = [Picture(f.image, f.camera.name, f.stamp_ns) for f in frames]
+        crops = [[look.crop for look in of_view] for of_view in looks]
+        answers = self._aligner.align(pictures, crops) if any(crops) else [[] for _ in frames]
+        alignments = []
+        for frame, of_view, answered in zip(frames, looks, answers, strict=True):
+            alignments += self._accepted(frame, of_view, answered, counters)
+        stage_ms = {
+            "detect": (middle - start) * 1e3,
+            "align": (time.perf_counter() - middle) * 1e3,
+        }
+        return AlignedViews(alignments, stage_ms, counters)
 
     def follow(self, stamp_ns: int, heads: Sequence[TrackedHead]) -> None:
         """Take in the heads of a set, all of them, as the joint part gave or published them."""
-        raise NotImplementedError
+        self._history.take(stamp_ns, heads)
+        for camera, pending in self._pending.items():
+            self._pending[camera] = [p for p in pending if p.stamp_ns > stamp_ns + _ns(_SLOP_S)]
 
     def reset(self) -> None:
         """Forget everybody."""
-        raise NotImplementedError
+        self._history.reset()
+        self._pending.clear()
+        self._searched_ns.clear()
+
+    def _looks(self, frame: ViewFrame, counters: Counter[str]) -> list[_Look]:
+        """Known heads by their projection, pending faces by their last place, then detections."""
+        camera = frame.camera
+        looks, explained, lacking = [], [], False
+        for head in self._history.heads:
+            view = self._projected(frame, head)
+            if view is None:
+                continue
+            looks.append(_Look(view.crop, head.id))
+            if camera.name in head.views:
+                explained.append(_box(view.landmarks))
+            else:
+                lacking = True
+        for pending in self._pending.get(camera.name, ()):
+            looks.append(_Look(crop_from_landmarks(pending.landmarks, self._size)))
+            explained.append(_box(pending.landmarks))
+        if not self._is_search_due(frame, lacking):
+            return looks
+        faces = self._finder.detect_faces(frame.image, self._config.max_faces)
+        for face in faces:
+            box = _box(face.points[:, :2])
+            if not explained or overlap(box, np.array(explained)).max() < _SAME_FACE_OVERLAP:
+                looks.append(_Look(crop_from_landmarks(face.points, self._size)))
+                counters["detections"] += 1
+        return looks
+
+    @property
+    def _size(self) -> int:
+        return self._aligner.crop_size
+
+    def _projected(self, frame: ViewFrame, head: TrackedHead) -> HeadView | None:
+        state = self._history.at(head.id, frame.stamp_ns)
+        return self._projector.view(frame.camera, state)
+
+    def _is_search_due(self, frame: ViewFrame, lacking: bool) -> bool:
+        """Whether to search this view now; if so it counts as searched."""
+        name, config = frame.camera.name, self._config
+        known = len(self._history.heads)
+        pending = len(self._pending.get(name, ()))
+        if not known and not pending:
+            # Spread what follows over time: not all views at once.
+            spread = zlib.crc32(name.encode()) / 2**32
+            self._searched_ns[name] = frame.stamp_ns - int(
+                spread * _ns(config.detection_interval_s)
+            )
+            return True
+        if known + pending >= config.max_faces and not lacking:
+            return False
+        interval = config.search_interval_s if lacking else config.detection_interval_s
+        last = self._searched_ns.get(name)
+        if last is not None and 0 <= frame.stamp_ns - last < _ns(interval):
+            return False
+        self._searched_ns[name] = frame.stamp_ns
+        return True
+
+    def _accepted(
+        self,
+        frame: ViewFrame,
+        looks: Sequence[_Look],
+        answers: Sequence[FaceAlignment],
+        counters: Counter[str],
+    ) -> list[ViewAlignment]:
+        """The answers that show a face; those of no known head become pending."""
+        accepted, pending = [], []
+        for look, answer in zip(looks, answers, strict=True):
+            presence = 1.0 if answer.presence is None else answer.presence
+            if not presence >= self._config.min_presence:
+                counters["low_presence"] += 1
+                continue
+            observation = answer.observation
+            accepted.append(
+                ViewAlignment(frame.camera, observation, look.id, presence, _roi(look.crop))
+            )
+            if not look.id:
+                pending.append(_Pending(frame.stamp_ns, observation.pixels[self._rows]))
+        self._pending[frame.camera.name] = pending
+        return accepted
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _box(points: Array) -> Array:
+    """x_min, y_min, x_max, y_max (4,) of points (N, 2)."""
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def _roi(crop: Crop) -> tuple[float, float, float, float]:
+    """x, y, width, height of the box around a crop, picture pixels."""
+    last = crop.size - 0.5
+    box = _box(crop.to_image([[-0.5, -0.5], [last, -0.5], [-0.5, last], [last, last]]))
+    x, y, right, bottom = (float(v) for v in box)
+    return x, y, right - x, bottom - y
