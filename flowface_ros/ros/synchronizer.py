@@ -69,9 +69,7 @@ class Synchronizer(Generic[Item]):
     """
 
     def __init__(self, cameras: Sequence[str], config: SynchronizerConfig) -> None:
-        if not 1 <= config.min_views <= len(cameras):
-            allowed = f"1 to the number of cameras, {len(cameras)}"
-            raise ValueError(f"min_views is {config.min_views}; must be {allowed}")
+        _check(config, cameras)
         self._cameras = tuple(cameras)
         self._config = config
         self._slop_ns = int(config.slop_s * _NS)
@@ -108,6 +106,21 @@ class Synchronizer(Generic[Item]):
             self._drop(frames, "overflow")
         self._open = self._open[overflow:]
         return released
+
+    def configure(self, config: SynchronizerConfig) -> None:
+        """Go on with another configuration. ValueError as for a new synchronizer."""
+        _check(config, self._cameras)
+        self._config, self._slop_ns = config, int(config.slop_s * _NS)
+
+    def next_deadline_s(self) -> float | None:
+        """When `expire` will release or drop the oldest open set; None when there is none."""
+        if not self._open:
+            return None
+        return min(frames.opened_s for frames in self._open) + self._config.max_wait_s
+
+    def pending(self) -> Counter[str]:
+        """Images in open sets by camera."""
+        return Counter(camera for frames in self._open for camera in frames.stamps_ns)
 
     def reset(self) -> None:
         """Forget all images and stamps, as after a jump of time."""
@@ -155,3 +168,9 @@ class Synchronizer(Generic[Item]):
 
     def _drop(self, frames: FrameSet[Item], cause: str) -> None:
         self.drops.update((camera, cause) for camera in frames.stamps_ns)
+
+
+def _check(config: SynchronizerConfig, cameras: Sequence[str]) -> None:
+    if not 1 <= config.min_views <= len(cameras):
+        allowed = f"1 to the number of cameras, {len(cameras)}"
+        raise ValueError(f"min_views is {config.min_views}; must be {allowed}")

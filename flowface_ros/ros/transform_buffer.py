@@ -21,7 +21,11 @@ class TransformError(ValueError):
 
 
 class FutureTransformError(TransformError):
-    """The stamp is later than the newest transform: asking again may succeed."""
+    """The stamp is later, by `late_s`, than the newest transform: asking again may succeed."""
+
+    def __init__(self, text: str, late_s: float) -> None:
+        super().__init__(text)
+        self.late_s = late_s
 
 
 class _Moving:
@@ -31,11 +35,16 @@ class _Moving:
         self.parent = parent
         self.stamps_ns: deque[int] = deque()
         self.matrices: deque[Array] = deque()
+        self.restarted = False
 
-    def add(self, stamp_ns: int, matrix: Array, keep_ns: int) -> bool:
+    def add(self, stamp_ns: int, matrix: Array, keep_ns: int, jump_ns: int) -> bool:
+        if self.stamps_ns and stamp_ns < self.stamps_ns[-1] - jump_ns:
+            self.stamps_ns.clear()
+            self.matrices.clear()
+            self.restarted = True
         if self.stamps_ns and stamp_ns <= self.stamps_ns[-1]:
             index = bisect_left(self.stamps_ns, stamp_ns)
-            if self.stamps_ns[index] == stamp_ns or stamp_ns < self.stamps_ns[-1] - keep_ns:
+            if self.stamps_ns[index] == stamp_ns:
                 return False
             self.stamps_ns.insert(index, stamp_ns)
             self.matrices.insert(index, matrix)
@@ -51,7 +60,8 @@ class _Moving:
         index = bisect_left(self.stamps_ns, stamp_ns)
         if index == len(self.stamps_ns):
             late_s = (stamp_ns - self.stamps_ns[-1]) / _NS
-            raise FutureTransformError(f"the newest one is {late_s:.3f} s older than the stamp")
+            text = f"the newest one is {late_s:.3f} s older than the stamp"
+            raise FutureTransformError(text, late_s)
         if self.stamps_ns[index] == stamp_ns:
             return self.matrices[index]
         if index == 0:
@@ -66,10 +76,12 @@ class TransformBuffer:
     """The tree of frames. `a_from_b` matrices (4, 4) map points of b into a; stamps in ns.
 
     keep_s: how much of the past moving transforms are kept for, seconds.
+    jump_s: a stamp that is older than its frame's newest by more than this begins the frame's
+        history anew: time jumped back, as when a bag loops.
     """
 
-    def __init__(self, keep_s: float = 10.0) -> None:
-        self._keep_ns = int(keep_s * _NS)
+    def __init__(self, keep_s: float = 10.0, jump_s: float = 0.5) -> None:
+        self._keep_ns, self._jump_ns = int(keep_s * _NS), int(jump_s * _NS)
         self._static: dict[str, tuple[str, Array]] = {}
         self._moving: dict[str, _Moving] = {}
 
@@ -87,9 +99,10 @@ class TransformBuffer:
         child, parent = _clean(child), _clean(parent)
         moving = self._moving.get(child)
         if moving is None or moving.parent != parent:
+            self._forget_dead(stamp_ns)
             moving = self._moving[child] = _Moving(parent)
             self._static.pop(child, None)
-        return moving.add(stamp_ns, matrix, self._keep_ns)
+        return moving.add(stamp_ns, matrix, self._keep_ns, self._jump_ns)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Array:
         """target_from_source (4, 4) at a stamp, interpolated between the two next to it.
@@ -107,13 +120,27 @@ class TransformBuffer:
         try:
             common_from_source = self._compose(source, common, stamp_ns)
             common_from_target = self._compose(target, common, stamp_ns)
+        except FutureTransformError as error:
+            text = f"no transform from {source!r} to {target!r}: {error}"
+            raise FutureTransformError(text, error.late_s) from None
         except TransformError as error:
-            raise type(error)(f"no transform from {source!r} to {target!r}: {error}") from None
+            raise TransformError(f"no transform from {source!r} to {target!r}: {error}") from None
         return inverse(common_from_target) @ common_from_source
 
     def forget_moving(self) -> None:
-        """Drop moving transforms, as after a jump of time; static ones stay."""
-        self._moving.clear()
+        """Drop moving transforms, as after a jump of time.
+
+        Static ones stay, and those whose own stamps have jumped since: they are of the new time.
+        """
+        self._moving = {child: moving for child, moving in self._moving.items() if moving.restarted}
+        for moving in self._moving.values():
+            moving.restarted = False
+
+    def _forget_dead(self, now_ns: int) -> None:
+        """Frames come and go, as those of people do: drop those that ended long ago."""
+        oldest_ns = now_ns - self._keep_ns
+        for child in [c for c, m in self._moving.items() if m.stamps_ns[-1] < oldest_ns]:
+            del self._moving[child]
 
     def _parent(self, frame: str) -> str | None:
         if frame in self._moving:

@@ -47,10 +47,10 @@ def test_a_moving_frame_is_interpolated(share: float, angle: float) -> None:
 
 def test_out_of_order_arrival_equals_order() -> None:
     buffer = TransformBuffer()
-    for stamp in (0, 2, 1, 3):
-        assert buffer.add("world", "rig", turned(0.0, stamp**2), stamp * NS)
-    assert not buffer.add("world", "rig", turned(1.0), NS), "a second transform for one stamp"
-    assert buffer.lookup("world", "rig", int(1.5 * NS))[0, 3] == pytest.approx(2.5)
+    for tenth in (0, 2, 1, 3):
+        assert buffer.add("world", "rig", turned(0.0, tenth**2), tenth * NS // 10)
+    assert not buffer.add("world", "rig", turned(1.0), NS // 10), "a second one for one stamp"
+    assert buffer.lookup("world", "rig", int(0.15 * NS))[0, 3] == pytest.approx(2.5)
 
 
 def test_the_future_may_come_and_the_past_is_gone() -> None:
@@ -98,3 +98,26 @@ def test_leading_slashes_do_not_matter() -> None:
     buffer = TransformBuffer()
     buffer.set_static("/rig", "/left", turned(0.3))
     assert np.allclose(buffer.lookup("rig", "left", 0), turned(0.3))
+
+
+def test_a_frame_whose_own_time_jumped_survives_the_jump() -> None:
+    buffer = TransformBuffer()
+    for child in ("rig", "arm"):
+        buffer.add("world", child, turned(0.2), 10 * NS)
+    buffer.add("world", "rig", turned(0.7), NS)
+    buffer.forget_moving()
+    assert np.allclose(buffer.lookup("world", "rig", NS), turned(0.7))
+    with pytest.raises(TransformError, match="'arm' unknown"):
+        buffer.lookup("world", "arm", NS)
+    buffer.forget_moving()
+    with pytest.raises(TransformError):
+        buffer.lookup("world", "rig", NS)
+
+
+def test_frames_that_ended_long_ago_take_no_memory() -> None:
+    buffer = TransformBuffer(keep_s=1.0)
+    for second in range(100):
+        buffer.add("world", f"face_{second}", turned(0.0), second * NS)
+    with pytest.raises(TransformError, match="'face_90' unknown"):
+        buffer.lookup("world", "face_90", 90 * NS)
+    assert np.allclose(buffer.lookup("world", "face_99", 99 * NS), np.eye(4))

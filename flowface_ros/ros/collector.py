@@ -1,0 +1,131 @@
+"""Hands the newest set of messages from the callbacks to the one thread that works on it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any
+
+from flowface_ros.ros.synchronizer import FrameSet, Synchronizer, SynchronizerConfig
+
+JUMP_S = 0.5
+"""A camera's stamp that goes back by more than this is a jump of time and no late image."""
+_LEFTOVERS_S = 0.5
+"""How long after a jump messages from before it may still arrive."""
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A message and the time (monotonic clock, seconds) when it came."""
+
+    message: Any
+    arrived_s: float
+
+
+@dataclass(frozen=True)
+class _Jump:
+    at_s: float
+    from_ns: int
+    to_ns: int
+
+    def is_leftover(self, stamp_ns: int, now_s: float) -> bool:
+        """Whether a message is from before the jump."""
+        recent = now_s - self.at_s < _LEFTOVERS_S
+        return recent and abs(stamp_ns - self.from_ns) < abs(stamp_ns - self.to_ns)
+
+
+class SetCollector:
+    """Synchronizes messages of several cameras; the newest released set wins.
+
+    Callbacks call `add`, the worker `take`. Every message that was added ends in one set that
+    `take` returned, in the synchronizer's drops or in `superseded`.
+    """
+
+    def __init__(self, cameras: Sequence[str], config: SynchronizerConfig) -> None:
+        self._condition = Condition()
+        self._sync: Synchronizer[Arrival] = Synchronizer(cameras, config)
+        self._newest: FrameSet[Arrival] | None = None
+        self._stamps_ns: dict[str, int] = {}
+        self._jump: _Jump | None = None
+        self._jumped = False
+        self._drops: Counter[tuple[str, str]] = Counter()
+        self.released = 0
+        """Sets that the synchronizer released."""
+
+    def configure(self, config: SynchronizerConfig) -> None:
+        """Change slop, patience or the least number of views. ValueError as `Synchronizer`'s."""
+        with self._condition:
+            self._sync.configure(config)
+
+    def add(self, camera: str, stamp_ns: int, message: Any) -> bool:
+        """Take in a message; True when its stamp shows that time jumped back."""
+        now_s = time.monotonic()
+        with self._condition:
+            if self._jump is not None and self._jump.is_leftover(stamp_ns, now_s):
+                self._drops[camera, "reset"] += 1
+                return False
+            before = self._stamps_ns.get(camera, stamp_ns)
+            jumped = stamp_ns < before - JUMP_S * _NS
+            if jumped:
+                self._forget()
+                self._jump, self._jumped = _Jump(now_s, before, stamp_ns), True
+            self._stamps_ns[camera] = max(self._stamps_ns.get(camera, stamp_ns), stamp_ns)
+            self._keep(self._sync.add(camera, stamp_ns, Arrival(message, now_s), now_s))
+            self._condition.notify_all()
+            return jumped
+
+    def take(self, timeout_s: float) -> tuple[FrameSet[Arrival] | None, bool]:
+        """The newest set, None after the timeout; and whether time jumped since the last call."""
+        end = time.monotonic() + timeout_s
+        with self._condition:
+            while True:
+                now_s = time.monotonic()
+                self._keep(self._sync.expire(now_s))
+                if self._newest is not None or now_s >= end:
+                    break
+                due_s = self._sync.next_deadline_s()
+                self._condition.wait(min(end, due_s or end) - now_s)
+            frames, self._newest = self._newest, None
+            jumped, self._jumped = self._jumped, False
+            return frames, jumped
+
+    def wake(self) -> None:
+        """Let a waiting `take` look again."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def reset(self) -> None:
+        """Drop everything that waits."""
+        with self._condition:
+            self._forget()
+
+    def drops(self) -> Counter[tuple[str, str]]:
+        """Messages dropped so far, by (camera, cause)."""
+        with self._condition:
+            return self._drops + self._sync.drops
+
+    def pending(self) -> Counter[str]:
+        """Messages that wait in open sets or in the newest one, by camera."""
+        with self._condition:
+            waiting = self._sync.pending()
+            waiting.update(self._newest.stamps_ns if self._newest else ())
+            return waiting
+
+    def _forget(self) -> None:
+        if self._newest is not None:
+            self._drops.update((camera, "reset") for camera in self._newest.stamps_ns)
+            self._newest = None
+        self._sync.reset()
+        self._stamps_ns.clear()
+
+    def _keep(self, sets: list[FrameSet[Arrival]]) -> None:
+        for frames in sets:
+            self.released += 1
+            if self._newest is not None:
+                self._drops.update((camera, "superseded") for camera in self._newest.stamps_ns)
+                self._drops["", "superseded"] += 1
+            self._newest = frames

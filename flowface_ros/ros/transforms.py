@@ -1,0 +1,104 @@
+"""Transforms from /tf and /tf_static for lookups that may wait, and transforms to /tf."""
+
+from __future__ import annotations
+
+import time
+from threading import Condition
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from scipy.spatial.transform import Rotation
+from tf2_msgs.msg import TFMessage
+
+from flowface_ros.bag.face_messages import stamp_ns
+from flowface_ros.rigid import transform
+from flowface_ros.ros.counters import Drops
+from flowface_ros.ros.transform_buffer import (
+    FutureTransformError,
+    TransformBuffer,
+    TransformError,
+)
+
+_DEPTH = 100
+"""Of tf2_ros."""
+_HOPELESS_S = 1.0
+"""A transform that lags by more than this will not come within the wait for a view."""
+_UNIT = 1e-3
+"""How far a quaternion's norm may be from 1."""
+
+
+class TransformListener:
+    """Fills a buffer; `lookup` is for another thread than the executor's.
+
+    on_error: called with the text of a transform that is refused.
+    """
+
+    def __init__(self, node: Node, drops: Drops, guarded: Any) -> None:
+        self._buffer = TransformBuffer()
+        self._condition = Condition()
+        self._drops = drops
+        latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = (
+            node.create_subscription(TFMessage, "/tf", guarded(self._on_moving), _DEPTH),
+            node.create_subscription(TFMessage, "/tf_static", guarded(self._on_static), latched),
+        )
+
+    def destroy(self, node: Node) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            node.destroy_subscription(subscription)
+
+    def forget_moving(self) -> None:
+        """After a jump of time."""
+        with self._condition:
+            self._buffer.forget_moving()
+
+    def lookup(
+        self, target: str, source: str, time_ns: int, until_s: float
+    ) -> NDArray[np.float64]:
+        """target_from_source (4, 4); waits for it till `until_s` of the monotonic clock.
+
+        Raises TransformError that names both frames.
+        """
+        with self._condition:
+            while True:
+                try:
+                    return self._buffer.lookup(target, source, time_ns)
+                except TransformError as error:
+                    remaining = until_s - time.monotonic()
+                    hopeless = isinstance(error, FutureTransformError) and error.late_s > _HOPELESS_S
+                    if remaining <= 0 or hopeless:
+                        raise
+                    self._condition.wait(remaining)
+
+    def _on_moving(self, message: TFMessage) -> None:
+        self._store(message, static=False)
+
+    def _on_static(self, message: TFMessage) -> None:
+        self._store(message, static=True)
+
+    def _store(self, message: TFMessage, static: bool) -> None:
+        for entry in message.transforms:
+            parent, child = entry.header.frame_id, entry.child_frame_id
+            try:
+                matrix = _matrix(entry)
+                with self._condition:
+                    if static:
+                        self._buffer.set_static(parent, child, matrix)
+                    else:
+                        self._buffer.add(parent, child, matrix, stamp_ns(entry))
+                    self._condition.notify_all()
+            except ValueError:
+                self._drops.add("bad_transform")
+
+
+def _matrix(stamped: Any) -> NDArray[np.float64]:
+    """parent_from_child (4, 4). Raises ValueError when it is not a rigid transform."""
+    t, q = stamped.transform.translation, stamped.transform.rotation
+    quaternion = np.array([q.x, q.y, q.z, q.w])
+    if not abs(np.linalg.norm(quaternion) - 1) < _UNIT:
+        raise ValueError(f"the quaternion of {stamped.child_frame_id!r} is not of length 1")
+    return transform(Rotation.from_quat(quaternion).as_matrix(), [t.x, t.y, t.z])
