@@ -20,7 +20,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, compose_rotvecs, retract
 from flowface_ros.track.tracked_head import face_pose, face_pose_covariance
 
-EXACT_SIGMA = 1e-5
+EXACT_SIGMA = 1e-4
 """Pixels that exact observations claim to be good to."""
 EXACT_POSITION, EXACT_ROTATION = 1e-6, 1e-5
 """Metres and radians that a state must be recovered to."""

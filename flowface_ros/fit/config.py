@@ -65,23 +65,23 @@ class AcceptConfig:
 class MotionConfig:
     """How heads and faces move between frames."""
 
-    acceleration: float = 3.0
+    acceleration: float = 1.0
     """Root mean square of the head's random acceleration, m/s^2."""
-    angular_acceleration: float = 20.0
+    angular_acceleration: float = 8.0
     """The same of its rotation, rad/s^2."""
     acceleration_time: float = 0.1
     """How long (s) such an acceleration lasts."""
     velocity_time: float = 0.5
     """Time (s) in which the velocity of a head that is not seen fades to 1/e."""
-    neck_time: float = 1.0
+    neck_time: float = 3.0
     """Time (s) in which the neck's rotation forgets itself; short follows fast, and jitters."""
-    jaw_time: float = 0.1
+    jaw_time: float = 0.3
     """The same of the jaw, which speech moves."""
     eye_time: float = 0.1
     """The same of the eyes, which jump."""
-    lid_time: float = 0.03
+    lid_time: float = 0.08
     """The same of blinks and other movements of the lids."""
-    expression_time: float = 0.15
+    expression_time: float = 1.0
     """The same of all other expression coefficients."""
     longest_gap: float = 1.0
     """Time (s) without a fit after which nothing is predicted."""

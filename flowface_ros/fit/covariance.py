@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 
 _LEAST_FREEDOM = 0.05
 """Of residual variance that must be left by the fit, or it says nothing about the noise."""
+_LEAST_VARIANCE = 0.18
+"""A quarter of what errors as large as their sigmas give: residuals far below their sigmas do not
+make a fit surer than the sigmas say, beyond a factor of two."""
 _ON_BOUND = 1e-9
 """An unknown this near to its bound is held by it."""
 
@@ -95,4 +98,4 @@ def _score_variance(
     absorbed = 2 * t * np.trace(k_score) - t / c * np.sum(k_data * k_score.T)
     added = np.sum(k_data * cho_solve(factor, prior).T) / (t * c * sums.weight)
     kept = 1 - (absorbed - added) / (2 * sums.count)
-    return sums.score_variance / sums.weight / max(kept, _LEAST_FREEDOM)
+    return max(sums.score_variance / sums.weight / max(kept, _LEAST_FREEDOM), _LEAST_VARIANCE)

@@ -262,7 +262,7 @@ class FrameFitter:
             or sigmas[3:].max() > accept.max_rotation_sigma
         ):
             return FitStatus.UNCERTAIN
-        if report.stop is Stop.ITERATIONS and not np.isfinite(report.energy):
+        if report.stop is Stop.ITERATIONS and report.gain > problem.size:
             return FitStatus.NOT_CONVERGED
         return FitStatus.OK
 

@@ -39,12 +39,14 @@ class Report:
     """How a fit went.
 
     iterations: Jacobians computed. energy: -log posterior up to a constant. residual_scale: how
-    much larger residuals are than their sigmas say, at least 1.
+    much larger residuals are than their sigmas say, at least 1. gain: expected decrease of the
+    energy in the last step.
     """
 
     iterations: int
     energy: float
     residual_scale: float
+    gain: float
     stop: Stop
 
 
@@ -91,7 +93,7 @@ def minimise(
     assert equations is not None
     if behind and np.isnan(squared).all():
         stop = Stop.BEHIND
-    return estimate, equations, Report(iterations, float(energy), float(scale), stop)
+    return estimate, equations, Report(iterations, float(energy), float(scale), float(gain), stop)
 
 
 def _next_scale(squared: Array, scale: float) -> tuple[bool, float]:
