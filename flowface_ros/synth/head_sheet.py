@@ -224,7 +224,7 @@ def _eye_triangles(model: HeadModel) -> dict[int, NDArray[np.bool_]]:
     for side in ("left", "right"):
         on_eye = np.zeros(model.vertex_count, bool)
         on_eye[model.vertex_groups.get(f"{side}_eyeball", np.zeros(0, np.int32))] = True
-        found[JOINT_NAMES.index(f"{side}_eye")] = on_eye[model.triangles].all(axis=1)
+        found[JOINT_NAMES.index(f"{side}_eye")] = np.asarray(on_eye[model.triangles].all(axis=1))
     return found
 
 

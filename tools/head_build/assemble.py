@@ -15,8 +15,6 @@ Array = NDArray[np.float64]
 VERSION = "1"
 STEP = 2.0**-20
 """Displacements and positions are rounded to this (m), 1 micrometre: the file becomes half."""
-DENSITY_STEPS = 25
-NECK_RANGE = (-0.5, 0.5)
 
 
 def build(source: Source) -> HeadModel:
@@ -33,8 +31,8 @@ def build(source: Source) -> HeadModel:
     units["mouthClose"] = _closing(topology, template, skeleton, units)
     names = [name for name in expressions.NAMES if name not in {row[0] for row in table}]
     expression = np.stack([units[name] for name in names], axis=-1)
-    uv, uv_triangles = islands.build_atlas(topology, template, DENSITY_STEPS)
-    uv = np.round(uv, 6).astype(np.float32)
+    uv, uv_triangles = islands.build_atlas(topology, template)
+    atlas = np.round(uv, 6).astype(np.float32)
     return HeadModel(
         name="flowface",
         version=VERSION,
@@ -51,11 +49,11 @@ def build(source: Source) -> HeadModel:
         joint_bounds=rig.joint_bounds(skeleton),
         skinning_weights=skeleton.weights.astype(np.float32),
         triangles=topology.triangles.astype(np.int32),
-        uv=uv,
+        uv=atlas,
         uv_triangles=uv_triangles.astype(np.int32),
-        atlas_hash=hash_atlas(uv, uv_triangles.astype(np.int32)),
+        atlas_hash=hash_atlas(atlas, uv_triangles.astype(np.int32)),
         landmarks=landmarks.make_landmarks(topology, template),
-        vertex_groups=regions.vertex_groups(topology, head, template),
+        vertex_groups=regions.vertex_groups(topology, template),
         blendshapes=JointBlendshapes(
             names=tuple(row[0] for row in table),
             joints=np.array([row[1] for row in table], np.int32),
@@ -84,9 +82,7 @@ def rounded(values: Array) -> NDArray[np.float32]:
     return (np.round(values / STEP) * STEP).astype(np.float32) + np.float32(0)
 
 
-def _shape_model(
-    head: frame.Frame, topology: Topology, people: Array
-) -> tuple[Array, Array]:
+def _shape_model(head: frame.Frame, topology: Topology, people: Array) -> tuple[Array, Array]:
     """Template (V, 3) and shape basis (V, 3, S) per standard deviation, from people (P, V, 3)."""
     mean = topology.symmetrised(people.mean(axis=0))
     skin = topology.part_vertices(SKIN)
@@ -94,7 +90,9 @@ def _shape_model(
     for _ in range(2):
         people = frame.align(people, mean, used)
         mean = topology.symmetrised(people.mean(axis=0))
-    mean[:, [1, 2]] += frame.EYES_FROM_ORIGIN[1:] - (eyes.midpoint(topology, mean) + eyes.EYE_SHIFT)[1:]
+    mean[:, [1, 2]] += (
+        frame.EYES_FROM_ORIGIN[1:] - (eyes.midpoint(topology, mean) + eyes.EYE_SHIFT)[1:]
+    )
     basis = identity.principal_components(people, used)
     hem = frame.HemFlattener(head, topology, mean)
     basis = hem.displacement(basis)

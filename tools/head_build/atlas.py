@@ -95,7 +95,8 @@ def embed(
     size = len(vertices)
     faces = np.concatenate([triangles, *(slit_triangles(vertices, hole) for hole in holes)])
     weights = mean_value_weights(vertices, faces).tocoo()
-    row, column, weight = weights.row, weights.col, weights.data.copy()
+    row, column = weights.row.astype(np.int64), weights.col.astype(np.int64)
+    weight = weights.data.copy()
     weight /= np.bincount(row, weight, size)[row]
     wanted = triangle_areas(vertices, triangles) * density
     total = wanted.sum()
@@ -163,7 +164,9 @@ def relaxed(uv: Array, triangles: Index, reference: Array, share: Array, fixed: 
     line search that keeps every triangle's orientation. `fixed` vertices stay.
     """
     first = np.diff(uv[triangles], axis=1)
-    mirrored = np.sign(first[:, 0, 0] * (first[:, 1, 1]) - first[:, 0, 1] * first[:, 1, 0]).sum() < 0
+    mirrored = (
+        np.sign(first[:, 0, 0] * (first[:, 1, 1]) - first[:, 0, 1] * first[:, 1, 0]).sum() < 0
+    )
     work = uv * [1, -1] if mirrored else uv.copy()
     if np.linalg.det(reference[-1:]).min() < 0:
         reference = reference.copy()
@@ -249,9 +252,9 @@ def _solve(
     size: int, row: Index, column: Index, weight: Array, inner: Index, loop: Index, rim: Array
 ) -> Array:
     matrix = sp.csr_matrix((weight, (row, column)), (size, size))
-    matrix = sp.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
+    matrix = sp.csr_matrix(sp.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix)
     uv = np.zeros((size, 2))
     uv[loop] = rim
     system = (sp.identity(len(inner)) - matrix[inner][:, inner]).tocsc()
-    uv[inner] = spsolve(system, matrix[inner][:, loop] @ rim)
+    uv[inner] = np.asarray(spsolve(system, matrix[inner][:, loop] @ rim))
     return uv

@@ -43,6 +43,8 @@ def load_units(
     fixed = topology.part_vertices(TEETH_UPPER)
     for name, unit in units.items():
         unit = _softened(topology, lids, lips, unit)
+        if name.startswith(("eyeLookUp", "eyeLookDown")):
+            unit = eyes.follow_gaze(template, lids[0 if name.endswith("Left") else 1], name, unit)
         if name == "eyeBlinkLeft":
             unit = eyes.close_lids(topology, template, lids[0], unit)
         elif not name.startswith("eyeBlink"):

@@ -32,13 +32,15 @@ WARP_CLAMP = (0.0125, 0.0080)
 """Beyond this far (m) to the side and up or down of the pupil the skin is not bent any further."""
 WARP_RANGE = (0.013, 0.027)
 FAR_RING = 12
-APERTURE_KEPT = 0.5
+APERTURE_KEPT = 0.45
 """How much of the identities' variation of the lids' opening is kept: a blink closes by the same
 displacement in everybody."""
-OVERLAP = 0.0017
+OVERLAP = 0.0019
 """How far (m) the upper lid passes over the lower one at eyeBlink 1, in the middle of the eye."""
 LOWER_SHARE = 0.14
 """The lower lid's part of the closing."""
+GAZE_LIDS = {"Up": (1.8, 0.0), "Down": (0.8, 9.0)}
+"""Scale of the source's lid motion, and degrees that the lower lid goes down with the gaze."""
 CLOSED_HEIGHT = {1: 0.0016, 2: 0.0020, 3: 0.0024, 4: 0.0026, 5: 0.0028, 6: 0.0030, 7: 0.0031}
 """Height (m) over the eyeball of the upper lid's rings when closed; more than the lower lid's, and
 than what the straight path of a blend shape loses half way (0.8 mm)."""
@@ -185,7 +187,10 @@ def _aperture_correction(lids: Lids, near: Index, basis: Array) -> Array:
     s = np.clip(lids.s[near], *lids.corners)
     count = basis.shape[-1]
     opening = np.stack(
-        [lids.margin(upward[:, k], True, s) - lids.margin(upward[:, k], False, s) for k in range(count)],
+        [
+            lids.margin(upward[:, k], True, s) - lids.margin(upward[:, k], False, s)
+            for k in range(count)
+        ],
         axis=1,
     )
     fade = 1 - smoothstep(np.abs(lids.ring[near]).astype(float), 3, 9)
@@ -258,3 +263,18 @@ def slide_lids(template: Array, lids: Lids, displacement: Array) -> Array:
     slid = displacement.copy()
     slid[near[moving]] = (lids.place(s, angle, height) - template[near])[moving]
     return slid
+
+
+def follow_gaze(template: Array, lids: Lids, name: str, source: Array) -> Array:
+    """The lids' displacement (V, 3) of eyeLookUp* or eyeLookDown*.
+
+    The source's lids follow its own smaller eye rotation; looking down, its lower lid stays.
+    """
+    scale, lower_deg = GAZE_LIDS["Up" if "Up" in name else "Down"]
+    near = np.flatnonzero((np.abs(lids.ring) <= FAR_RING) & ~lids.upper)
+    share = 1 - smoothstep(np.abs(lids.ring[near]).astype(float), 2, 9)
+    turn = -np.radians(lower_deg) * share * lids.middle(np.clip(lids.s[near], *lids.corners))
+    lowered = lids.place(lids.s[near], lids.angle[near] + turn, lids.height[near])
+    displacement = source * scale
+    displacement[near] += lowered - template[near]
+    return displacement

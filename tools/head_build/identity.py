@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-HEAD_FOLDERS = "head forehead eyebrows eyes nose cheek mouth chin ears neck".split()
+HEAD_FOLDERS = (
+    "head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck",
+)  # fmt: skip
 RACES = ("african", "asian", "caucasian")
 SAMPLES = 1500
 SHAPES = 90
@@ -32,7 +34,7 @@ EXCLUDED = ("head-age", "neck-double", "head-trans", "neck-trans")
 def sliders(source: Source) -> list[tuple[str, str]]:
     """(decrease, increase) pairs of target names; a lone target is paired with ""."""
     pairs = []
-    for folder in [*HEAD_FOLDERS]:
+    for folder in HEAD_FOLDERS:
         prefix = TARGETS + folder + "/"
         names = sorted(n[len(prefix) : -10] for n in source.names if n.startswith(prefix))
         names = [n for n in names if not n.startswith(EXCLUDED)]
@@ -65,7 +67,9 @@ def adult_mean(source: Source) -> Array:
     for race, sex in product(RACES, ("female", "male")):
         shape += source.target(f"macrodetails/{race}-{sex}-young") / 6
     for sex in ("female", "male"):
-        shape += source.target(f"macrodetails/universal-{sex}-young-averagemuscle-averageweight") / 2
+        shape += (
+            source.target(f"macrodetails/universal-{sex}-young-averagemuscle-averageweight") / 2
+        )
     return 0.5 * (shape + shape[source.mirror] * [-1, 1, 1])
 
 
@@ -151,7 +155,10 @@ def principal_components(people: Array, used: NDArray[np.integer]) -> Array:
     gram = part @ part.T / count
     values, vectors = np.linalg.eigh(gram)
     scores = vectors[:, ::-1][:, :SHAPES] * np.sqrt(count)
-    print("variance held:", [f"{k}: {values[::-1][:k].sum() / values.sum():.4f}" for k in (20, 50, SHAPES)])
+    for kept in (20, 50, SHAPES):
+        print(
+            f"{kept} components hold {values[::-1][:kept].sum() / values.sum():.2%} of the variance"
+        )
     basis = centred.T @ scores / count
     signs = np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(SHAPES)])
     return (basis * signs * SIGMA_SHRINK).reshape(*people.shape[1:], SHAPES)

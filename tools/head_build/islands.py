@@ -21,12 +21,14 @@ from head_build.topology import (
     TONGUE,
     Index,
     Topology,
+    eyeball_triangles,
 )
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 SKIN_CENTRE, SKIN_HALF = np.array([0.5, 0.5]), 0.497
+DENSITY_STEPS = 25
 SKIN_EXPONENT = 2.6
 """The skin's outline |x|^p + |y|^p = 1: strictly convex, with room in the corners."""
 EYE_CENTRE_LEFT, EYE_UV_RADIUS = np.array([0.9320, 0.0680]), 0.064
@@ -81,14 +83,13 @@ def back_midline(topology: Topology, vertices: Array, triangles: Index) -> Index
         path.append(step)
 
 
-def skin_rim(count_left: int, lengths: Array) -> Array:
+def skin_rim(lengths: Array) -> Array:
     """(b, 2) places of the skin's outer loop, which starts at the crown (top middle).
 
     The loop runs down one side, along the hem and up the other; arc lengths are kept within each.
     """
     total = np.concatenate([[0], np.cumsum(lengths)])
     angle = 2 * np.pi * total[:-1] / total[-1]
-    assert count_left > 0
     x, y = np.sin(angle), -np.cos(angle)
     norm = (np.abs(x) ** SKIN_EXPONENT + np.abs(y) ** SKIN_EXPONENT) ** (1 / SKIN_EXPONENT)
     return SKIN_CENTRE + SKIN_HALF * np.stack([x, y], axis=1) / norm[:, None]
@@ -113,7 +114,7 @@ def skin_density(topology: Topology, vertices: Array, triangles: Index) -> Array
     return density + 0.3 * nose * face
 
 
-def build_atlas(topology: Topology, vertices: Array, steps: int) -> tuple[Array, Index]:
+def build_atlas(topology: Topology, vertices: Array) -> tuple[Array, Index]:
     """uv (U, 2) and uv_triangles (F, 3)."""
     uv: list[Array] = []
     uv_triangles = np.full(topology.triangles.shape, -1)
@@ -126,7 +127,7 @@ def build_atlas(topology: Topology, vertices: Array, steps: int) -> tuple[Array,
         offset += len(coordinates)
 
     skin = skin_island(topology, vertices)
-    add(topology.part == SKIN, _skin_uv(topology, vertices, skin, steps), skin.triangles)
+    add(topology.part == SKIN, _skin_uv(topology, vertices, skin), skin.triangles)
     for label, mirrored in ((EYE_LEFT, False), (EYE_RIGHT, True)):
         coordinates, local = eyeball_uv(mirrored)
         add(topology.part == label, coordinates, local)
@@ -143,24 +144,24 @@ def build_atlas(topology: Topology, vertices: Array, steps: int) -> tuple[Array,
     return np.concatenate(uv), uv_triangles
 
 
-def _skin_uv(topology: Topology, vertices: Array, skin: Island, steps: int) -> Array:
+def _skin_uv(topology: Topology, vertices: Array, skin: Island) -> Array:
     points = vertices[skin.vertex]
     along = points[np.append(skin.loop, skin.loop[0])]
-    rim = skin_rim(1, np.linalg.norm(np.diff(along, axis=0), axis=1))
-    if points[skin.loop[1 : len(skin.loop) // 4], 0].size and not _runs_right(skin, topology, points):
+    rim = skin_rim(np.linalg.norm(np.diff(along, axis=0), axis=1))
+    if not _runs_right(skin, points):
         rim[:, 0] = 1 - rim[:, 0]
     density = skin_density(topology, vertices, skin.vertex[skin.triangles])
-    uv = embed(points, skin.triangles, skin.loop, rim, density, steps, relax=True)
-    return _symmetric_uv(topology, skin, points, uv)
+    uv = embed(points, skin.triangles, skin.loop, rim, density, DENSITY_STEPS, relax=True)
+    return _symmetric_uv(topology, skin, uv)
 
 
-def _runs_right(skin: Island, topology: Topology, points: Array) -> bool:
+def _runs_right(skin: Island, points: Array) -> bool:
     """Whether the loop goes first down the subject's left side, which is the atlas' right."""
     middle = skin.loop[len(skin.loop) // 2 - 6 : len(skin.loop) // 2]
     return bool(points[middle, 0].mean() > 0)
 
 
-def _symmetric_uv(topology: Topology, skin: Island, points: Array, uv: Array) -> Array:
+def _symmetric_uv(topology: Topology, skin: Island, uv: Array) -> Array:
     """uv with mirrored vertices at mirrored places."""
     copies: dict[int, list[int]] = {}
     for k, v in enumerate(skin.vertex.tolist()):
@@ -170,20 +171,17 @@ def _symmetric_uv(topology: Topology, skin: Island, points: Array, uv: Array) ->
         others = copies[int(topology.mirror[v])]
         flipped = uv[k] * [-1, 1] + [1, 0]
         partner[k] = min(others, key=lambda o: float(((uv[o] - flipped) ** 2).sum()))
-    assert len(points) == len(uv)
-    return 0.5 * (uv + uv[partner] * [-1, 1] + [0.5, 0] * np.array([2, 0]) * 1.0) if False else (
-        0.5 * (uv + (uv[partner] * [-1, 1] + [1, 0]))
-    )
+    return np.asarray(0.5 * (uv + uv[partner] * [-1, 1] + [1, 0]))
 
 
-def _disc(
-    vertices: Array, triangles: Index, centre: Array, radius: float
-) -> tuple[Array, Index]:
+def _disc(vertices: Array, triangles: Index, centre: Array, radius: float) -> tuple[Array, Index]:
     """A disc-like island on a circle."""
     used, local = np.unique(triangles, return_inverse=True)
     local = local.reshape(-1, 3)
     loops = boundary_loops(local)
-    loop = max(loops, key=lambda l: np.linalg.norm(np.diff(vertices[used[l]], axis=0), axis=1).sum())
+    loop = max(
+        loops, key=lambda rim: np.linalg.norm(np.diff(vertices[used[rim]], axis=0), axis=1).sum()
+    )
     points = vertices[used]
     along = points[np.append(loop, loop[0])]
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(along, axis=0), axis=1))])
@@ -210,7 +208,7 @@ def _ball(vertices: Array, triangles: Index, centre: Array, radius: float) -> tu
     uv = np.zeros((len(used), 2))
     body = body.reshape(-1, 3)
     uv[kept] = embed(points[kept], body, own_loop, rim, np.ones(len(body)), 40)
-    extra = []
+    extra: list[Array] = []
     for row in np.flatnonzero(cap):
         corner = int(np.flatnonzero(local[row] == pole)[0])
         middle = uv[np.delete(local[row], corner)].mean(axis=0) - centre
@@ -225,25 +223,15 @@ def eyeball_uv(mirrored: bool) -> tuple[Array, Index]:
     iris = EYE_RING_DEG[IRIS_RING]
     share = np.interp(EYE_RING_DEG, [0, iris, 90, 180], [0, IRIS_UV_SHARE, 0.88, 1.0])
     azimuth = np.arange(n) * (2 * np.pi / n)
-    places = [np.zeros((1, 2))]
-    for radius in share:
-        places.append(radius * np.stack([np.cos(azimuth), -np.sin(azimuth)], axis=1))
+    circle = np.stack([np.cos(azimuth), -np.sin(azimuth)], axis=1)
+    places = [np.zeros((1, 2)), *(radius * circle for radius in share)]
     middle = azimuth + np.pi / n
     places.append(np.stack([np.cos(middle), -np.sin(middle)], axis=1))
     uv = np.concatenate(places) * EYE_UV_RADIUS * ([-1, 1] if mirrored else [1, 1])
     uv += EYE_CENTRE_LEFT * [-1, 1] + [1, 0] if mirrored else EYE_CENTRE_LEFT
-    from head_build.topology import eyeball_triangles
-
     local = eyeball_triangles(mirrored).copy()
-    back = 1 + rings * n
-    where = np.argwhere(local == back)
-    order = {}
-    for row, column in where.tolist():
-        ring_vertices = sorted(set(local[row].tolist()) - {back})
-        k = min(ring_vertices) - (1 + (rings - 1) * n)
-        if max(ring_vertices) - min(ring_vertices) > 1:
-            k = n - 1
-        order[(row, column)] = back + k
-    for (row, column), value in order.items():
-        local[row, column] = value
+    back, last = 1 + rings * n, 1 + (rings - 1) * n
+    for row in np.flatnonzero((local == back).any(axis=1)):
+        first, second = sorted(v - last for v in local[row].tolist() if v != back)
+        local[row, local[row] == back] = back + (first if second == first + 1 else n - 1)
     return uv, local

@@ -33,7 +33,9 @@ JAW_XYZ = np.array(
     ]
 )
 """Near the jaw's contour, subject's left side, from the ear to the chin (m)."""
-BROW_XY = np.array([[0.0500, 0.0390], [0.0430, 0.0445], [0.0340, 0.0455], [0.0245, 0.0430], [0.0150, 0.0390]])
+BROW_XY = np.array(
+    [[0.0500, 0.0390], [0.0430, 0.0445], [0.0340, 0.0455], [0.0245, 0.0430], [0.0150, 0.0390]]
+)
 """The left brow from outside to inside, seen from the front."""
 LID_EDGE_RING = 2
 """The ring of the lids' skin that is seen as their edge."""
@@ -114,9 +116,7 @@ def make_landmarks(topology: Topology, vertices: Array) -> dict[str, SurfacePoin
     return named
 
 
-def _profile(
-    topology: Topology, vertices: Array, low: float, high: float, deepest: bool
-) -> Array:
+def _profile(topology: Topology, vertices: Array, low: float, high: float, deepest: bool) -> Array:
     """The midline skin vertex with the least (deepest) or greatest z for y in (low, high)."""
     skin = topology.part_vertices(SKIN)
     middle = skin[(topology.mirror[skin] == skin) & (vertices[skin, 2] > 0)]
@@ -185,7 +185,10 @@ def _mouth_points(topology: Topology, vertices: Array) -> Array:
     outer_x = corner[0] * np.array([0.70, 0.30, 0.0])
     rows = np.flatnonzero(topology.part == SKIN)
     lip = float(loop[np.abs(loop[:, 0]).argmin(), 1])
-    upper_y, lower_y = lip + np.array([0.0045, 0.0085, 0.0075]), lip - np.array([0.0065, 0.0100, 0.0110])
+    upper_y, lower_y = (
+        lip + np.array([0.0045, 0.0085, 0.0075]),
+        lip - np.array([0.0065, 0.0100, 0.0110]),
+    )
     upper = front_points(vertices, topology.triangles, rows, np.stack([outer_x, upper_y], axis=1))
     lower = front_points(vertices, topology.triangles, rows, np.stack([outer_x, lower_y], axis=1))
     lips = make_lips(topology, vertices)
@@ -198,7 +201,8 @@ def _mouth_points(topology: Topology, vertices: Array) -> Array:
     points[7:9] = lower[:2]
     points[9] = lower[2]
     points[10:12] = (lower * flip)[1::-1]
-    inner_up, inner_down = middle + [0, 0.0004, 0], middle - [0, 0.0004, 0]
+    gap = np.array([0, 0.0004, 0])
+    inner_up, inner_down = middle + gap, middle - gap
     points[12], points[16] = middle[0] * flip, middle[0]
     points[13], points[14], points[15] = inner_up[1] * flip, inner_up[2], inner_up[1]
     points[17], points[18], points[19] = inner_down[1], inner_down[2], inner_down[1] * flip

@@ -18,8 +18,12 @@ LOWER_LIP_SHARE = 0.75
 SMOOTHING, SMOOTHING_STEPS = 0.5, 4
 CONTACT_RING = 1
 """The ring of the lips' inmost skin, where they touch."""
-CLEARANCE = 0.00006
-"""Half the distance (m) between closed lips."""
+HOOK_DOWN, HOOK_BACK = 0.00010, 0.0007
+"""The upper lip's inner edge ends this far (m) below and behind the lower lip's crest: seen from
+the front no gap is left, and the lips do not cross."""
+CORNER_RANGE = 0.004
+HOOK_ROOM, OPENING = 0.0007, 0.0004
+"""Room (m) for that edge behind the crest; least distance of the outer rings to the lips' line."""
 TOOTH_SHOW = 0.0020
 """How far (m) the upper incisors reach below the line between the lips."""
 LIP_THICKNESS = 0.0050
@@ -29,7 +33,10 @@ TONGUE_GAP = 0.0085
 TONGUE_WIDTH = 0.72
 """The source's tongue is narrowed by this to fit between the teeth."""
 TONGUE_DOWN = 0.0015
-LIP_BEFORE_TEETH = 0.0007
+MOST_PUSH = 0.006
+TEETH_REACH = 0.028
+"""Lips further than this (m) to the side are beyond the front of the dental arch."""
+LIP_BEFORE_TEETH = 0.0011
 """Least distance (m) of the lips' skin before the teeth."""
 
 
@@ -99,9 +106,7 @@ def _ring_loops(topology: Topology, vertices: Array) -> dict[int, Index]:
     return loops
 
 
-def _ordered(
-    start: int, ring: set[int], neighbours: dict[int, set[int]], vertices: Array
-) -> Index:
+def _ordered(start: int, ring: set[int], neighbours: dict[int, set[int]], vertices: Array) -> Index:
     order = [start, max(neighbours[start] & ring, key=lambda v: vertices[v, 0])]
     while len(order) < len(ring):
         order.append(next(iter((neighbours[order[-1]] & ring) - set(order))))
@@ -113,17 +118,27 @@ def close_lips(topology: Topology, vertices: Array) -> Array:
     lips = make_lips(topology, vertices)
     closed = vertices.copy()
     upper, lower = (lips.along(vertices, side, lips.x) for side in (1, -1))
+    near = lips.near(-1)
     seam = 0.5 * (upper[:, 1] + lower[:, 1])
-    for side, other in ((1, lower), (-1, upper)):
+    closed[near, 1] += (seam - lower[:, 1])[near] * lips.fade(1, 6)[near]
+    # The lower lip's columns are the coarser: its chords are the crest that the upper lip follows.
+    crest = lips.along(closed, -1, lips.x)
+    near = lips.near(1)
+    corner = lips.x[(lips.ring == CONTACT_RING) & (lips.side == 2)].max()
+    taper = np.clip((corner - np.abs(lips.x)) / CORNER_RANGE, 0, 1)
+    reach = crest - taper[:, None] * [0, HOOK_DOWN, HOOK_BACK] - upper
+    reach[:, 1] += (1 - taper) * HOOK_DOWN
+    closed[near, 1] += reach[near, 1] * lips.fade(1, 6)[near]
+    closed[near, 2] += reach[near, 2] * lips.fade(1, 3)[near]
+    for side in (1, -1):
         near = lips.near(side)
-        own = (upper if side > 0 else lower)[near]
-        shift = seam[near] + side * CLEARANCE - own[:, 1]
-        forward = 0.5 * (other[near, 2] - own[:, 2])
-        closed[near, 1] += shift * lips.fade(1, 6)[near]
-        closed[near, 2] += forward * lips.fade(1, 3)[near]
-        inner = near[(lips.ring[near] >= 0) & (lips.ring[near] <= 3)]
-        beyond = side * (closed[inner, 1] - seam[inner]) - CLEARANCE
-        closed[inner, 1] -= side * np.minimum(beyond, 0)
+        outer = near[(lips.ring[near] >= 2) & (lips.ring[near] <= 3)]
+        beyond = side * (closed[outer, 1] - crest[outer, 1]) - OPENING
+        closed[outer, 1] -= side * np.minimum(beyond, 0)
+    inside = np.flatnonzero((lips.side == -1) & (lips.ring == 0))
+    closed[inside, 1] = np.minimum(
+        closed[inside, 1], crest[inside, 1] - (taper * HOOK_ROOM)[inside]
+    )
     return topology.symmetrised(_place_teeth(topology, closed, lips))
 
 
@@ -142,15 +157,14 @@ def _place_teeth(topology: Topology, vertices: Array, lips: Lips) -> Array:
 
 
 def keep_lips_closed(topology: Topology, template: Array, basis: Array) -> Array:
-    """Identity displacements (V, 3, S) in which both lips move alike where they touch, and teeth and
-    tongue follow them rigidly."""
+    """Identity displacements (V, 3, S) in which both lips move alike where they touch, and teeth
+    and tongue follow them rigidly."""
     lips = make_lips(topology, template)
     kept = basis.copy()
     upper, lower = (lips.along(basis, side, lips.x) for side in (1, -1))
-    mean = 0.5 * (upper + lower)
-    for side, own in ((1, upper), (-1, lower)):
-        near = lips.near(side)
-        kept[near] += (mean - own)[near] * lips.fade(2, 7)[near, None, None]
+    mean = lips.along(0.5 * (upper + lower), -1, lips.x)
+    share = lips.fade(2, 6)[:, None, None] * (lips.side != 0)[:, None, None]
+    kept += share * (mean - kept)
     rim = np.flatnonzero(lips.ring == CONTACT_RING)
     follow = kept[rim].mean(axis=0)
     for part in (TEETH_UPPER, TEETH_LOWER, TONGUE):
@@ -162,10 +176,11 @@ def part_lips(template: Array, lips: Lips, displacement: Array) -> Array:
     """A unit's displacement (V, 3) without the lips crossing: both give way by half."""
     moved = template + displacement
     parted = displacement.copy()
-    crossing = np.minimum(
-        lips.along(moved[:, 1], 1, lips.x) - lips.along(moved[:, 1], -1, lips.x), 2 * CLEARANCE
+    before, after = (
+        lips.along(points[:, 1], 1, lips.x) - lips.along(points[:, 1], -1, lips.x)
+        for points in (template, moved)
     )
-    need = 0.5 * (2 * CLEARANCE - crossing)
+    need = 0.5 * np.maximum(before - after, 0)
     for side in (1, -1):
         near = lips.near(side)
         parted[near, 1] += side * need[near] * lips.fade(2, 7)[near]
@@ -180,12 +195,13 @@ def keep_before_teeth(
     edge = teeth.arch(upper=True)
     origin = row[0] - edge[0]
     moved = template + displacement
-    least = origin[2] + teeth.front(moved[:, 0]) + LIP_BEFORE_TEETH
+    lack, already = (
+        np.clip(origin[2] + teeth.front(p[:, 0]) + LIP_BEFORE_TEETH - p[:, 2], 0, MOST_PUSH)
+        for p in (moved, template)
+    )
     over = moved[:, 1] > origin[1] - 0.014
-    near = (lips.ring >= -2) & (lips.ring <= RINGS) & (np.abs(moved[:, 0]) < 0.024) & over
+    near = (lips.ring >= -2) & (lips.ring <= RINGS) & (np.abs(moved[:, 0]) < TEETH_REACH) & over
     kept = displacement.copy()
-    lack = np.minimum(np.maximum(least - moved[:, 2], 0), 0.006)
-    already = np.maximum(least - template[:, 2], 0)
     kept[:, 2] += np.where(near, np.maximum(lack - already, 0), 0)
     return kept
 
@@ -200,8 +216,8 @@ def close_open_mouth(
     """
     closing = unit.copy()
     for _ in range(3):
-        posed = pose(closing)
-        upper, lower = (lips.along(posed, side, lips.x) for side in (1, -1))
+        moved = pose(closing) - template
+        upper, lower = (lips.along(moved, side, lips.x) for side in (1, -1))
         gap = upper - lower
         fix = np.zeros_like(template)
         for side, share in ((1, 1 - LOWER_LIP_SHARE), (-1, LOWER_LIP_SHARE)):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from head_build import landmarks
-from head_build.frame import Frame
+from head_build import landmarks, mouth, teeth
 from head_build.topology import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -21,21 +20,24 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+LIP_RINGS = 6
+"""Rings of the red of the lips, from inside to its border."""
 
-def vertex_groups(
-    topology: Topology, head: Frame, vertices: Array
-) -> dict[str, NDArray[np.int32]]:
+
+def vertex_groups(topology: Topology, vertices: Array) -> dict[str, NDArray[np.int32]]:
     """Named vertex indices of the symmetric template."""
     skin = topology.part_vertices(SKIN)
     x, y, z = np.abs(vertices[:, 0]), vertices[:, 1], vertices[:, 2]
     on_skin = np.zeros(len(vertices), bool)
     on_skin[skin] = True
     ear = on_skin & (x > 0.0745) & (z < -0.03) & (z > -0.085) & (y > -0.045) & (y < 0.06)
-    neck = on_skin & (y < -0.055 + 0.0) & (z < 0.0) & (vertices[:, 1] < -0.09 - 0.5 * z)
+    neck = on_skin & (y < -0.055) & (z < 0.0) & (y < -0.09 - 0.5 * z)
     face = on_skin & ~ear & ~neck & (z > -0.045) & (y < 0.09) & (y > -0.105)
     scalp = on_skin & ~ear & ~neck & ~face
     groups = {"skin": on_skin, "face": face, "ears": ear, "neck": neck, "scalp": scalp}
-    lips = on_skin & near(vertices, rim(topology, MOUTH), 0.010) & (z > 0.03)
+    ring = mouth.make_lips(topology, vertices).ring
+    corner = x[ring == mouth.CONTACT_RING].max()
+    lips = on_skin & (ring >= 0) & (ring <= np.where(x < 0.8 * corner, LIP_RINGS, 2))
     lid = {
         name: on_skin & near(vertices, rim(topology, socket), 0.007)
         for name, socket in (("left_eyelids", SOCKET_LEFT), ("right_eyelids", SOCKET_RIGHT))
@@ -49,8 +51,11 @@ def vertex_groups(
                        ("upper_teeth", TEETH_UPPER), ("lower_teeth", TEETH_LOWER),
                        ("mouth_cavity", MOUTH)):  # fmt: skip
         groups[name] = np.isin(np.arange(len(vertices)), topology.part_vertices(part))
+    groups["gums"] = np.zeros(len(vertices), bool)
+    for part in (TEETH_UPPER, TEETH_LOWER):
+        rows = topology.part_vertices(part).reshape(teeth.ROWS, teeth.COLUMNS)
+        groups["gums"][rows[[0, -1]]] = True
     groups["teeth"] = groups["upper_teeth"] | groups["lower_teeth"]
-    assert head.scale > 0
     return {name: np.flatnonzero(mask).astype(np.int32) for name, mask in groups.items()}
 
 

@@ -1,4 +1,4 @@
-"""Joints, skinning weights and the split of ARKit units into joint motion and a linear remainder."""
+"""Joints, skinning weights, and ARKit units split into joint motion and a linear remainder."""
 
 from __future__ import annotations
 
@@ -193,7 +193,11 @@ def joint_bounds(rig: Rig) -> Array:
     limits = {
         ROOT: [(-np.pi, np.pi)] * 3,
         NECK: [(-0.7, 0.7), (-1.2, 1.2), (-0.7, 0.7)],
-        JAW: [(-0.03, 1.1 * rig.jaw_open), (-1.3 * rig.jaw_side, 1.3 * rig.jaw_side), (-0.05, 0.05)],
+        JAW: [
+            (-0.03, 1.1 * rig.jaw_open),
+            (-1.3 * rig.jaw_side, 1.3 * rig.jaw_side),
+            (-0.05, 0.05),
+        ],
         LEFT_EYE: [(-0.6, 0.6), (-0.75, 0.75), (-0.1, 0.1)],
         RIGHT_EYE: [(-0.6, 0.6), (-0.75, 0.75), (-0.1, 0.1)],
     }

@@ -1,4 +1,4 @@
-"""The head's mesh as a linear map of the source's vertices: selection, neck cut, eyeballs, mirror."""
+"""The head's mesh as a linear map of the source's vertices: selection, neck cut, mirror."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Index = NDArray[np.int64]
 SKIN, MOUTH, SOCKET_LEFT, SOCKET_RIGHT = 0, 1, 2, 3
 EYE_LEFT, EYE_RIGHT, TEETH_UPPER, TEETH_LOWER, TONGUE = 4, 5, 6, 7, 8
 PARTS = (
-    "skin mouth_cavity left_socket right_socket left_eyeball right_eyeball "
-    "upper_teeth lower_teeth tongue"
-).split()
+    "skin", "mouth_cavity", "left_socket", "right_socket", "left_eyeball", "right_eyeball",
+    "upper_teeth", "lower_teeth", "tongue",
+)  # fmt: skip
 MIRRORED_PART = np.array([0, 1, 3, 2, 5, 4, 6, 7, 8])
 
 NECK_PLANE_POINT = np.array([0.0, 0.597, 0.03])
@@ -84,7 +84,9 @@ def build_topology(source: Source, shape: Array) -> Topology:
         offset += count
     combine = sp.vstack(blocks).tocsr()
     all_faces, all_parts = np.concatenate(faces), np.concatenate(parts)
-    mirror = _mirror_of(_distinct(combine @ shape, all_faces, all_parts), all_faces, all_parts)
+    mirror = _mirror_of(
+        _distinct(np.asarray(combine @ shape), all_faces, all_parts), all_faces, all_parts
+    )
     vertex_part = np.full(combine.shape[0], SKIN)
     for label in range(len(PARTS) - 1, -1, -1):
         vertex_part[all_faces[all_parts == label]] = label
@@ -106,7 +108,7 @@ def edge_average(triangles: Index, count: int) -> sp.csr_matrix:
     edges = np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1]])
     graph = sp.csr_matrix((np.ones(len(both)), both.T), (count, count))
-    return sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph
+    return sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)) @ graph)
 
 
 def _source_triangles(source: Source, shape: Array) -> tuple[Index, Index]:
@@ -274,7 +276,8 @@ def _mirror_of(vertices: Array, triangles: Index, part: Index) -> Index:
     for label in range(len(PARTS)):
         own = np.unique(triangles[part == label])
         other = np.unique(triangles[part == MIRRORED_PART[label]])
-        distance, nearest = cKDTree(vertices[other] * [-1, 1, 1]).query(vertices[own])
+        found = cKDTree(vertices[other] * [-1, 1, 1]).query(vertices[own])
+        distance, nearest = np.asarray(found[0]), np.asarray(found[1])
         if distance.max() > 1e-4:
             raise RuntimeError(f"{PARTS[label]} is not symmetric: {distance.max():.2e} m")
         mirror[own] = other[nearest]
