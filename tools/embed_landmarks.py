@@ -92,7 +92,7 @@ def _collect(model: HeadModel, views: list[FaceView]) -> _Votes:
     reference = open_mouth_positions(model, vertex_points(model))
     on_skin = np.zeros(model.triangle_count, bool)
     on_skin[skin_triangles(model)] = True
-    on_eyes = np.isin(model.triangles, _eyeballs(model)).all(axis=1)
+    on_eyes = np.asarray(np.isin(model.triangles, _eyeballs(model)).all(axis=1))
     places = np.full((len(views), POINT_COUNT, 3), np.nan)
     for row, view in enumerate(tqdm(views, desc="voting", unit="picture", dynamic_ncols=True)):
         places[row, :SKIN_POINTS] = _vote(model, reference, on_skin, view, slice(0, SKIN_POINTS))
@@ -193,9 +193,8 @@ def _iris_points(model: HeadModel, reference: Array, places: Array, group: str) 
     ball = np.asarray(model.vertex_groups[group])
     centre = model.joint_regressor[_EYE_JOINT[side]] @ model.template
     eye_radius = np.linalg.norm(pole - centre)
-    rim = np.column_stack(
-        [radius * np.cos(quarters), radius * np.sin(quarters), np.zeros(4)]
-    ) + [0, 0, np.sqrt(eye_radius**2 - radius**2)]
+    depth = np.full(4, np.sqrt(eye_radius**2 - radius**2))
+    rim = np.column_stack([radius * np.cos(quarters), radius * np.sin(quarters), depth])
     triangles = np.flatnonzero(np.isin(model.triangles, ball).all(axis=1)).astype(np.int32)
     query = np.concatenate([pole[None], centre + rim])
     found, _ = ClosestPoints(reference, model.triangles[triangles]).query(query)

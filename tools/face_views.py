@@ -43,6 +43,8 @@ _CAMERA_FROM_FACING_HEAD = np.diag([1.0, -1.0, -1.0])
 _MIDLINE = np.array([[0.0, 0.0, 0.0], [0.0, 0.05, 0.0]])
 """From the head's origin upwards; its direction in the picture is the roll, in profiles too."""
 
+_BARE = Odds(glasses=0.0, hat=0.0, scarf=0.0)
+
 
 @dataclass(frozen=True)
 class ViewRange:
@@ -63,7 +65,7 @@ class ViewRange:
     expression: float = 0.0
     occluded: float = 0.0
     degraded: bool = False
-    odds: Odds = Odds(glasses=0.0, hat=0.0, scarf=0.0)
+    odds: Odds = _BARE
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +141,16 @@ def _view(
     image = _developed(rendered, rng) if ranges.degraded else rendered.rgb
     crop = _crop(model, state, camera, ranges, rng)
     points, presence = _net().run(cut(image, [crop]))
-    kept = (image, rendered) if job.pictures else (None, None)
     return FaceView(
-        job.identity, *kept, camera, state, float(yaw_deg), crop, points[0], float(presence[0])
+        identity=job.identity,
+        image=image if job.pictures else None,
+        rendered=rendered if job.pictures else None,
+        camera=camera,
+        state=state,
+        yaw_deg=float(yaw_deg),
+        crop=crop,
+        points=points[0],
+        presence=float(presence[0]),
     )
 
 
@@ -193,7 +202,7 @@ def _developed(rendered: RenderedImage, rng: np.random.Generator) -> NDArray[np.
     image = sensor.develop(rendered.color, rng)
     quality = int(rng.uniform(40, 98))
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _crop(
@@ -214,4 +223,3 @@ def _crop(
     return crop_from_points(
         face + shift, roll + rng.normal(0, 0.07), CROP_SIZE, FACE_MARGIN * growth
     )
-
