@@ -1,0 +1,1 @@
+"""Training of the alignment network: synthetic data, losses, the loop, reports."""

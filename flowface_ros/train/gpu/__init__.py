@@ -1,0 +1,1 @@
+"""Synthetic people drawn in batches on the device that trains."""
