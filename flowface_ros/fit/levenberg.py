@@ -62,12 +62,10 @@ def minimise(
     estimate = start
     squared, behind = problem.squared_residuals(estimate)
     scale, damping, stop = np.inf, _FIRST_DAMPING, Stop.ITERATIONS
-    equations, small, iterations = None, False, 0
+    equations, iterations = None, 0
     while iterations < max_iterations:
         settled, scale = _next_scale(squared, scale)
-        # After a step of a standard deviation or so the points' Jacobian is as good as new.
-        reuse = equations.jacobian if equations is not None and small else None
-        equations = problem.linearise(estimate, squared, scale, reuse)
+        equations = problem.linearise(estimate, squared, scale)
         iterations += 1
         room = problem.room(estimate)
         while True:
@@ -83,7 +81,6 @@ def minimise(
                 trial, trial_squared, energy = estimate, squared, equations.energy
                 stop = Stop.CONVERGED if abs(gain) < tolerance else Stop.STALLED
                 break
-        small = bool(abs(gain) < problem.size)
         estimate, squared, behind = trial, trial_squared, min(behind, trial_behind)
         damping = max(damping * _DAMPING_DOWN, 1e-12)
         if stop is Stop.STALLED or (gain < tolerance and settled):

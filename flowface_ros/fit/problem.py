@@ -38,7 +38,6 @@ class NormalEquations:
     """A quadratic model of the energy around an estimate.
 
     hessian: (n, n), gradient: (n,), energy: at the estimate.
-    jacobian: (N, 3, n) B of the points.
     whitened: (N, 3, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included.
     prior: (n, n) the priors' share of the hessian.
     curvature: factor on A^T A in the hessian: mean curvature of the loss over mean weight.
@@ -49,7 +48,6 @@ class NormalEquations:
     hessian: Array
     gradient: Array
     energy: float
-    jacobian: Array
     whitened: Array
     prior: Array
     curvature: float
@@ -95,24 +93,15 @@ class Problem:
             energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
         return energy
 
-    def linearise(
-        self, estimate: Estimate, squared: Array, scale: float, jacobian: Array | None = None
-    ) -> NormalEquations:
-        """Gauss-Newton equations at an estimate with residuals (K,).
-
-        jacobian: (N, 3, n) of the points, if that of a state nearby will do.
-        """
+    def linearise(self, estimate: Estimate, squared: Array, scale: float) -> NormalEquations:
+        """Gauss-Newton equations at an estimate with residuals (K,)."""
         n, size = self.unknowns.size, self.size
         views = self.zoomed(estimate)
-        if jacobian is None:
-            jacobian = self._scratch[0]
-            points, _ = self.evaluator.positions_and_jacobian(
-                estimate.state, self.unknowns, out=jacobian
-            )
-        else:
-            points = self._positions(estimate.state)
+        jacobian, whitened = self._scratch
+        points, _ = self.evaluator.positions_and_jacobian(
+            estimate.state, self.unknowns, out=jacobian
+        )
         information, vector = views.vertex_information(points, self.nu, scale)
-        whitened = self._scratch[1]
         kernels.whiten(information, jacobian, whitened)
         sums = robust.sums(squared, scale, self.nu)
         curvature = float(np.clip(sums.curvature / sums.weight, _LEAST_CURVATURE, 1.0))
@@ -129,7 +118,7 @@ class Problem:
         hessian += prior
         energy += self.tempering * sums.loss
         return NormalEquations(
-            hessian, gradient, energy, jacobian, whitened, prior, curvature, squared, scale, sums
+            hessian, gradient, energy, whitened, prior, curvature, squared, scale, sums
         )
 
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
