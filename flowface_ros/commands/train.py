@@ -1,0 +1,75 @@
+"""`flowface train`: trains the alignment network on synthetic people."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+NAME = "train"
+HELP = "Trains the alignment network on synthetic people; goes on where a run was stopped."
+
+_BATCH = {"light": 32, "base": 24, "paper": 8}
+_RATE = {"light": 4e-4, "base": 3e-4, "paper": 2e-4}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", choices=("light", "base", "paper"), default="light", help="the network"
+    )
+    parser.add_argument(
+        "--data",
+        choices=("synth", "synth-gpu"),
+        default="synth",
+        help="synth: drawn on CPU cores; synth-gpu: on the device that trains (default: synth)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; resumed when it holds one"
+    )
+    parser.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
+    parser.add_argument("--steps", type=int, default=40_000, help="of the whole run")
+    parser.add_argument("--batch", type=int, help="crops per step and process")
+    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument(
+        "--trunk-factor",
+        type=float,
+        default=0.0,
+        help="light: rate of the landmark net's trunk over the rest; 0 freezes it (default)",
+    )
+    parser.add_argument("--people", type=int, default=512, help="different people at a time")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core, less one)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N (default: auto)")
+    parser.add_argument("--validate-every", type=int, default=2000, metavar="STEPS")
+    parser.add_argument("--validation-pictures", type=int, default=256, metavar="N")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise ValueError("training needs torch: pip install flowface-ros[train]") from None
+    from flowface_ros.train.processes import start_processes
+    from flowface_ros.train.run_config import RunConfig
+    from flowface_ros.train.trainer import train
+
+    workers = max(1, len(os.sched_getaffinity(0)) - 1) if args.workers is None else args.workers
+    config = RunConfig(
+        preset=args.preset,
+        data=args.data,
+        steps=args.steps,
+        batch_size=args.batch or _BATCH[args.preset],
+        learning_rate=args.rate or _RATE[args.preset],
+        trunk_factor=args.trunk_factor,
+        seed=args.seed,
+        people=args.people,
+        workers=workers,
+        validate_every=args.validate_every,
+        validation_pictures=args.validation_pictures,
+    )
+    processes = start_processes(args.device)
+    try:
+        train(config, args.out, args.minutes, processes)
+    finally:
+        processes.close()
+    return 0

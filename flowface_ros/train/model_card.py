@@ -1,0 +1,51 @@
+"""What a trained network is, for those who use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.train.metrics import format_figures
+from flowface_ros.train.run_config import RunConfig
+
+LICENCE = "Apache-2.0"
+"""The light trunk's weights are Google's, under this licence; everything else is made here."""
+
+_SOURCES = {
+    "synth": "pictures drawn by the package's renderer (procedural people, CC0 head data)",
+    "synth-gpu": "pictures drawn on the GPU from the package's people (CC0 head data)",
+}
+
+
+def write_model_card(
+    path: Path, network: FlowNetwork, config: RunConfig, step: int, world: int,
+    figures: dict[str, dict[str, float]],
+) -> None:  # fmt: skip
+    """Markdown: data, steps, figures, licence, atlas."""
+    pictures = step * config.batch_size * world
+    lines = [
+        f"# Alignment network `{config.preset}`",
+        "",
+        f"- atlas: `{network.atlas_hash:016x}`, grid {network.config.output_grid}",
+        f"- parameters: {sum(p.numel() for p in network.parameters()):,}",
+        f"- data: {_SOURCES[config.data]}; no picture of a real person",
+        f"- seen: {pictures:,} pictures in {step:,} of {config.steps:,} steps, seed {config.seed}",
+        f"- licence: {LICENCE}",
+        "",
+        f"## Figures on {config.validation_pictures} synthetic pictures of unseen people",
+        "",
+        "Half of them by a bad camera (blur, noise, JPEG, low resolution, covered parts). Error in "
+        "% of the distance of the outer eye corners; sigma rms is that of normalised residuals, "
+        "1 when sigma is honest. `visible` and `hidden` are the face's skin, `_all` all texels, "
+        "the regions visible points.",
+        "",
+        "```",
+        format_figures(figures),
+        "```",
+        "",
+        "## Limits",
+        "",
+        "Synthetic pictures alone say little about photographs: run `flowface weights verify`.",
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,77 @@
+"""Everything that decides a training run, and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from flowface_ros.align.network.config import PRESETS
+
+DATA = ("synth", "synth-gpu")
+
+_MAY_CHANGE = ("steps", "workers", "validate_every", "validation_pictures")
+"""Fields that a resumed run may set anew."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A doc line follows each field. Raises ValueError that names the field."""
+
+    preset: str = "light"
+    """Network: light, base or paper."""
+    data: str = "synth"
+    """`synth`: CPU renderer in worker processes; `synth-gpu`: drawn on the device that trains."""
+    steps: int = 40_000
+    """The whole run; the learning rate falls over the last fifth of it."""
+    batch_size: int = 32
+    """Crops per step and process."""
+    learning_rate: float = 4e-4
+    """Highest, after the warm-up."""
+    trunk_factor: float = 0.0
+    """Light network: learning rate of the landmark net's trunk over that of the rest; 0 freezes."""
+    seed: int = 0
+    """Decides weights, data and augmentation."""
+    people: int = 512
+    """Different people at a time."""
+    workers: int = 2
+    """Processes that draw pictures or make people."""
+    validate_every: int = 2000
+    """Steps between validations."""
+    validation_pictures: int = 256
+    """Of unseen people, half of them seen by a bad camera."""
+
+    def __post_init__(self) -> None:
+        _require(self.preset in PRESETS, "preset", self.preset, f"one of {sorted(PRESETS)}")
+        _require(self.data in DATA, "data", self.data, f"one of {DATA}")
+        for name in ("steps", "batch_size", "people", "validate_every", "validation_pictures"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.workers >= 0, "workers", self.workers, "at least 0")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        _require(self.trunk_factor >= 0, "trunk_factor", self.trunk_factor, "0 or more")
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    def check_resumes(self, path: Path) -> None:
+        """Raises ValueError when the run that `path` describes was another one."""
+        if not path.exists():
+            return
+        before = read_run_config(path)
+        for field in fields(RunConfig):
+            old, new = getattr(before, field.name), getattr(self, field.name)
+            if old != new and field.name not in _MAY_CHANGE:
+                raise ValueError(f"{field.name} is {new!r}, but the run in {path.parent} has {old!r}")
+
+
+def read_run_config(path: Path) -> RunConfig:
+    """Raises ValueError that names the file."""
+    try:
+        return RunConfig(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a run's configuration: {error}") from error
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}: {value!r} is not allowed, must be {allowed}")

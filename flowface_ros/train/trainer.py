@@ -1,0 +1,183 @@
+"""The training loop of one process: data, steps, curves, validation, files."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+
+import torch
+from tqdm import tqdm
+
+from flowface_ros.align.network.config import preset
+from flowface_ros.align.network.export import export_onnx
+from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.train.augment import augment
+from flowface_ros.train.batch import Batch, DataSource
+from flowface_ros.train.cpu_source import CpuSource, SynthConfig
+from flowface_ros.train.curves import CurveWriter, draw_curves
+from flowface_ros.train.learner import Learner, start_network
+from flowface_ros.train.metrics import format_figures
+from flowface_ros.train.model_card import LICENCE, write_model_card
+from flowface_ros.train.processes import Processes
+from flowface_ros.train.run_config import RunConfig
+from flowface_ros.train.validation import ValidationSet, draw_sheet, draw_validation, validate
+
+STATE_NAME, MEAN_NAME, CONFIG_NAME = "state.pt", "network.pt", "run.json"
+CARD_NAME, ONNX_NAME = "model_card.md", "network.onnx"
+_SAVE_EVERY_S = 180.0
+_LOG_EVERY = 20
+"""Steps; reading the loss waits for the GPU."""
+_AHEAD = 2
+"""Batches that are fetched before they are needed."""
+
+
+def train(config: RunConfig, out: Path, minutes: float | None, processes: Processes) -> None:
+    """Train, or go on training, the run in `out` until it is complete or the time is up.
+
+    Every file of the run is in `out`: state.pt to resume from, network.pt and network.onnx (mean
+    weights), model_card.md, log.jsonl, TensorBoard's files, pictures.
+    Raises ValueError when `out` holds another run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    config.check_resumes(out / CONFIG_NAME)
+    model = load_builtin_head()
+    learner = Learner(start_network(config, model), config, processes)
+    if (out / STATE_NAME).exists():
+        learner.restore(out / STATE_NAME)
+    processes.barrier()
+    if processes.first:
+        config.write(out / CONFIG_NAME)
+    trainer = _Trainer(config, out, processes, model, learner)
+    trainer.run(None if minutes is None else time.monotonic() + 60 * minutes)
+
+
+def synth_config(config: RunConfig) -> SynthConfig:
+    """What the run's generator draws."""
+    network = preset(config.preset)
+    return SynthConfig(
+        network.crop_px, network.output_grid, config.batch_size, config.seed, config.people
+    )
+
+
+def open_source(config: RunConfig, model: HeadModel, processes: Processes) -> DataSource:
+    """The run's data for this process."""
+    chosen = synth_config(config)
+    if config.data == "synth":
+        return CpuSource(chosen, config.workers, processes.rank, processes.world)
+    from flowface_ros.train.gpu.source import GpuSource
+
+    return GpuSource(
+        model, chosen, config.workers, processes.device, processes.rank, processes.world
+    )
+
+
+class _Trainer:
+    def __init__(
+        self, config: RunConfig, out: Path, processes: Processes, model: HeadModel, learner: Learner
+    ) -> None:
+        self.config, self.out, self.processes = config, out, processes
+        self.model, self.learner = model, learner
+        self.pictures: ValidationSet | None = None
+        self.curves: CurveWriter | None = None
+        if processes.first:
+            self.pictures = draw_validation(
+                synth_config(config), config.validation_pictures, config.workers
+            )
+            self.curves = CurveWriter(out, learner.step)
+
+    def run(self, deadline: float | None) -> None:
+        source = open_source(self.config, self.model, self.processes)
+        try:
+            self._loop(source, deadline)
+        finally:
+            source.close()
+        self._finish()
+
+    def _loop(self, source: DataSource, deadline: float | None) -> None:
+        learner, total = self.learner, self.config.steps
+        batches = fetched_ahead(source.batches(learner.step), self.processes.device)
+        saved = time.monotonic()
+        bar = tqdm(
+            total=total, initial=learner.step, unit="step", disable=not self.processes.first
+        )
+        while learner.step < total:
+            self._step(next(batches), bar)
+            now = time.monotonic()
+            if learner.step % self.config.validate_every == 0 and learner.step < total:
+                self._validate()
+            if now - saved > _SAVE_EVERY_S:
+                self._save()
+                saved = now
+            if self.processes.any_of(deadline is not None and now > deadline):
+                break
+        bar.close()
+
+    def _step(self, batch: Batch, bar: tqdm) -> None:
+        learner = self.learner
+        number = learner.step * self.processes.world + self.processes.rank
+        image, batch = augment(batch, hash((self.config.seed, number)) % 2**31)
+        values = learner.learn(image, batch.position_px, batch.visible)
+        bar.update()
+        if learner.step % _LOG_EVERY == 0 and self.curves is not None:
+            read = {f"train/{name}": float(value) for name, value in values.items()}
+            self.curves.add(learner.step, read)
+            bar.set_postfix(loss=f"{read['train/loss']:.3f}")
+
+    def _validate(self) -> dict[str, dict[str, float]]:
+        if self.pictures is None or self.curves is None:
+            return {}
+        mean = self.learner.mean.applied(self.learner.network)
+        assert isinstance(mean, FlowNetwork)
+        figures = validate(mean, self.model, self.pictures)
+        step = self.learner.step
+        values = {f"validation/{n}": row["mean_iod_percent"] for n, row in figures.items()}
+        values["validation/sigma_rms"] = figures["visible"]["sigma_rms"]
+        self.curves.add(step, values)
+        draw_sheet(self.out / "overlay.png", mean, self.pictures)
+        draw_curves(self.out)
+        tqdm.write(f"step {step}\n{format_figures(figures)}")
+        return figures
+
+    def _save(self) -> None:
+        if self.processes.first:
+            self.learner.save(self.out / STATE_NAME)
+
+    def _finish(self) -> None:
+        self._save()
+        figures = self._validate()
+        if self.processes.first and self.curves is not None:
+            self.curves.close()
+            self.learner.save_mean(self.out / MEAN_NAME)
+            mean = self.learner.mean.applied(self.learner.network)
+            assert isinstance(mean, FlowNetwork)
+            step, world = self.learner.step, self.processes.world
+            write_model_card(self.out / CARD_NAME, mean, self.config, step, world, figures)
+            export_onnx(mean, self.out / ONNX_NAME, LICENCE)
+        self.processes.barrier()
+
+
+def fetched_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches on the device; those of a GPU are copied by another thread, ahead of their use."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    queue: Queue[Batch | BaseException] = Queue(_AHEAD)
+
+    def fetch() -> None:
+        try:
+            for batch in batches:
+                queue.put(batch if batch.light.is_cuda else batch.pinned().to(device))
+        except BaseException as error:
+            queue.put(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    while True:
+        item = queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        yield item
