@@ -41,7 +41,7 @@ class SolverConfig:
     max_tracking_iterations: int = 6
     """Of a fit that starts at a prior or a given state."""
     tolerance: float = 0.05
-    """Stop after a step that is expected to lower the energy (-log posterior) by less than this:
+    """Stop when the next step is expected to lower the energy (-log posterior) by less than this:
     what is then left is a small part of a standard deviation."""
 
 

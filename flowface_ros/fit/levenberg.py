@@ -19,6 +19,9 @@ _FIRST_DAMPING = 1e-4
 _DAMPING_UP, _DAMPING_DOWN = 10.0, 0.1
 _WORST_DAMPING = 1e8
 """Steps are below rounding by then: there is no descent left."""
+_LEAST_DAMPING = 1e-12
+_FAST_CONVERGENCE = 0.1
+"""Steps whose gain shrinks by more than this go on to do so."""
 _SETTLED = 0.98
 """The residual scale has settled when it shrinks by less than this factor."""
 _ACTIVE_SET_PASSES = 12
@@ -59,38 +62,57 @@ def minimise(
     the median residual, so that the robust loss sees an early, coarse fit as such and not as
     outliers; the scale never grows again. `start` must lie in the box.
     """
-    estimate = start
-    squared, behind = problem.squared_residuals(estimate)
-    scale, damping, stop = np.inf, _FIRST_DAMPING, Stop.ITERATIONS
-    equations, iterations = None, 0
-    while iterations < max_iterations:
-        settled, scale = _next_scale(squared, scale)
-        equations = problem.linearise(estimate, squared, scale)
-        iterations += 1
-        room = problem.room(estimate)
-        while True:
-            step = bounded_step(equations.hessian, equations.gradient, *room, damping)
-            gain = -equations.gradient @ step - 0.5 * step @ equations.hessian @ step
-            trial = problem.moved(estimate, step)
-            trial_squared, trial_behind = problem.squared_residuals(trial)
-            energy = problem.energy(trial_squared, scale, trial)
-            if np.isfinite(energy) and energy <= equations.energy and trial_behind <= behind:
-                break
-            damping *= _DAMPING_UP
-            if damping > _WORST_DAMPING or abs(gain) < tolerance:
-                trial, trial_squared, energy = estimate, squared, equations.energy
-                stop = Stop.CONVERGED if abs(gain) < tolerance else Stop.STALLED
-                break
-        estimate, squared, behind = trial, trial_squared, min(behind, trial_behind)
-        damping = max(damping * _DAMPING_DOWN, 1e-12)
-        if stop is Stop.STALLED or (gain < tolerance and settled):
-            stop = Stop.CONVERGED if stop is not Stop.STALLED else stop
+    here = _At(start, *problem.squared_residuals(start))
+    scale, last_gain, damping = np.inf, np.inf, _FIRST_DAMPING
+    for iteration in range(1, max_iterations + 1):  # noqa: B007
+        last_scale = scale
+        settled, scale = _next_scale(here.squared, scale)
+        equations = problem.linearise(here.estimate, here.squared, scale)
+        there, energy, gain, damping = _descend(problem, here, equations, damping, tolerance)
+        left = _gain_left(gain, last_gain) if scale == last_scale else gain
+        here, last_gain, damping = there or here, gain, max(damping * _DAMPING_DOWN, _LEAST_DAMPING)
+        if (there is None and gain >= tolerance) or (settled and left < tolerance):
+            stop = Stop.STALLED if there is None and gain >= tolerance else Stop.CONVERGED
             break
+    else:
         stop = Stop.ITERATIONS
-    assert equations is not None
-    if behind and np.isnan(squared).all():
+    if np.isnan(here.squared).all():
         stop = Stop.BEHIND
-    return estimate, equations, Report(iterations, float(energy), float(scale), float(gain), stop)
+    return here.estimate, equations, Report(iteration, energy, scale, gain, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class _At:
+    """An estimate, its residuals (K,), and how many points are behind their camera."""
+
+    estimate: Estimate
+    squared: Array
+    behind: int
+
+
+def _descend(
+    problem: Problem, here: _At, equations: NormalEquations, damping: float, tolerance: float
+) -> tuple[_At | None, float, float, float]:
+    """A step that lowers the energy: where it leads (None if there is none), the energy there, the
+    gain that was expected, and the damping that it took."""
+    room = problem.room(here.estimate)
+    while True:
+        step = bounded_step(equations.hessian, equations.gradient, *room, damping)
+        gain = -float(equations.gradient @ step + 0.5 * step @ equations.hessian @ step)
+        trial = problem.moved(here.estimate, step)
+        there = _At(trial, *problem.squared_residuals(trial))
+        energy = problem.energy(there.squared, equations.scale, trial)
+        if energy <= equations.energy and there.behind <= here.behind:
+            return there, float(energy), gain, damping
+        damping *= _DAMPING_UP
+        if damping > _WORST_DAMPING or gain < tolerance:
+            return None, equations.energy, gain, damping
+
+
+def _gain_left(gain: float, last_gain: float) -> float:
+    """What the next step can be expected to gain, from how fast steps shrink."""
+    ratio = gain / last_gain
+    return gain * ratio if ratio < _FAST_CONVERGENCE else gain
 
 
 def _next_scale(squared: Array, scale: float) -> tuple[bool, float]:

@@ -33,7 +33,7 @@ def checked(world, rig: Rig, believed: Rig, seed: int, frames: int = 2) -> RigHe
     return health
 
 
-@pytest.mark.parametrize("victim", ["cam0", "cam1", "cam2", "cam3"])
+@pytest.mark.parametrize("victim", ["cam0", "cam2"])
 def test_knocked_camera_is_named(world, victim) -> None:
     rig = world.rig(4)
     report = checked(world, rig, knocked(rig, victim, 1.0), 1).report()
