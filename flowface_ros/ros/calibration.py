@@ -121,4 +121,6 @@ def _key(info: Any) -> tuple:
 
 def _summary(camera: Camera) -> str:
     fx, fy = camera.intrinsics[0, 0], camera.intrinsics[1, 1]
-    return f"{camera.width}x{camera.height} fx {fx:.1f} fy {fy:.1f} {camera.lens.model or 'no lens'}"
+    return (
+        f"{camera.width}x{camera.height} fx {fx:.1f} fy {fy:.1f} {camera.lens.model or 'no lens'}"
+    )

@@ -34,7 +34,7 @@ class _Jump:
 
     def is_leftover(self, stamp_ns: int, now_s: float) -> bool:
         """Whether a message is from before the jump."""
-        recent = now_s - self.at_s < _LEFTOVERS_S
+        recent = now_s - self.at_s < _LEFTOVERS_S and self.from_ns > self.to_ns
         return recent and abs(stamp_ns - self.from_ns) < abs(stamp_ns - self.to_ns)
 
 
@@ -42,7 +42,7 @@ class SetCollector:
     """Synchronizes messages of several cameras; the newest released set wins.
 
     Callbacks call `add`, the worker `take`. Every message that was added ends in one set that
-    `take` returned, in the synchronizer's drops or in `superseded`.
+    `take` returned or in a counted drop; every released set too, counted under "".
     """
 
     def __init__(self, cameras: Sequence[str], config: SynchronizerConfig) -> None:
@@ -71,8 +71,7 @@ class SetCollector:
             before = self._stamps_ns.get(camera, stamp_ns)
             jumped = stamp_ns < before - JUMP_S * _NS
             if jumped:
-                self._forget()
-                self._jump, self._jumped = _Jump(now_s, before, stamp_ns), True
+                self._jump_to(stamp_ns, before, now_s)
             self._stamps_ns[camera] = max(self._stamps_ns.get(camera, stamp_ns), stamp_ns)
             self._keep(self._sync.add(camera, stamp_ns, Arrival(message, now_s), now_s))
             self._condition.notify_all()
@@ -93,10 +92,10 @@ class SetCollector:
             jumped, self._jumped = self._jumped, False
             return frames, jumped
 
-    def wake(self) -> None:
-        """Let a waiting `take` look again."""
+    def jump(self, to_ns: int) -> None:
+        """Time jumped back, as another source than the stamps says."""
         with self._condition:
-            self._condition.notify_all()
+            self._jump_to(to_ns, max(self._stamps_ns.values(), default=to_ns), time.monotonic())
 
     def reset(self) -> None:
         """Drop everything that waits."""
@@ -104,7 +103,7 @@ class SetCollector:
             self._forget()
 
     def drops(self) -> Counter[tuple[str, str]]:
-        """Messages dropped so far, by (camera, cause)."""
+        """Messages dropped so far by (camera, cause), and released sets by ("", cause)."""
         with self._condition:
             return self._drops + self._sync.drops
 
@@ -115,17 +114,22 @@ class SetCollector:
             waiting.update(self._newest.stamps_ns if self._newest else ())
             return waiting
 
+    def _jump_to(self, to_ns: int, from_ns: int, now_s: float) -> None:
+        self._forget()
+        self._jump, self._jumped = _Jump(now_s, from_ns, to_ns), True
+
     def _forget(self) -> None:
-        if self._newest is not None:
-            self._drops.update((camera, "reset") for camera in self._newest.stamps_ns)
-            self._newest = None
+        self._replace_newest(None, "reset")
         self._sync.reset()
         self._stamps_ns.clear()
 
     def _keep(self, sets: list[FrameSet[Arrival]]) -> None:
         for frames in sets:
             self.released += 1
-            if self._newest is not None:
-                self._drops.update((camera, "superseded") for camera in self._newest.stamps_ns)
-                self._drops["", "superseded"] += 1
-            self._newest = frames
+            self._replace_newest(frames, "superseded")
+
+    def _replace_newest(self, frames: FrameSet[Arrival] | None, cause: str) -> None:
+        if self._newest is not None:
+            self._drops.update((camera, cause) for camera in self._newest.stamps_ns)
+            self._drops["", cause] += 1
+        self._newest = frames

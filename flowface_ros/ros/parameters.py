@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-Settings = TypeVar("Settings")
+Settings = TypeVar("Settings", bound=Any)
 
 
 def parameter(
@@ -62,7 +62,7 @@ def changed(settings: Settings, parameters: Iterable[Parameter]) -> Settings:
     values = {
         p.name: _checked(p.name, known[p.name], p.value) for p in parameters if p.name in known
     }
-    return replace(settings, **values)  # type: ignore[type-var]
+    return replace(settings, **values)
 
 
 def check_camera_names(cameras: Sequence[str]) -> None:
@@ -97,7 +97,8 @@ def _entries(settings: Any) -> list[Field]:
 
 
 def _default(entry: Field) -> Any:
-    return entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
+    factory = entry.default_factory
+    return entry.default if factory is MISSING else factory()
 
 
 def _descriptor(entry: Field) -> ParameterDescriptor:

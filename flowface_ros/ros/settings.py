@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ _SYNC = SynchronizerConfig()
 class NodeSettings:
     """Of every node."""
 
-    cameras: list[str] = parameter(["camera"], "names of the cameras, primary first", read_only=True)
+    cameras: Sequence[str] = parameter(
+        ["camera"], "names of the cameras, primary first", read_only=True
+    )
     head_file: str = parameter(
         "", "head model (.npz of `flowface head import`); empty: the built-in one", read_only=True
     )

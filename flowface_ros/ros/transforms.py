@@ -56,23 +56,29 @@ class TransformListener:
         with self._condition:
             self._buffer.forget_moving()
 
-    def lookup(
-        self, target: str, source: str, time_ns: int, until_s: float
-    ) -> NDArray[np.float64]:
+    def lookup(self, target: str, source: str, time_ns: int, until_s: float) -> NDArray[np.float64]:
         """target_from_source (4, 4); waits for it till `until_s` of the monotonic clock.
 
         Raises TransformError that names both frames.
         """
         with self._condition:
-            while True:
-                try:
-                    return self._buffer.lookup(target, source, time_ns)
-                except TransformError as error:
-                    remaining = until_s - time.monotonic()
-                    hopeless = isinstance(error, FutureTransformError) and error.late_s > _HOPELESS_S
-                    if remaining <= 0 or hopeless:
-                        raise
-                    self._condition.wait(remaining)
+            while (found := self._found(target, source, time_ns, until_s)) is None:
+                self._condition.wait(until_s - time.monotonic())
+            return found
+
+    def _found(
+        self, target: str, source: str, time_ns: int, until_s: float
+    ) -> NDArray[np.float64] | None:
+        """None while it may still come."""
+        try:
+            return self._buffer.lookup(target, source, time_ns)
+        except FutureTransformError as error:
+            if error.late_s > _HOPELESS_S or time.monotonic() >= until_s:
+                raise
+        except TransformError:
+            if time.monotonic() >= until_s:
+                raise
+        return None
 
     def _on_moving(self, message: TFMessage) -> None:
         self._store(message, static=False)

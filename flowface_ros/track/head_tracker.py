@@ -83,6 +83,11 @@ class HeadTracker:
         """Forget everybody. Ids are not used again."""
         self._people, self._shown, self._stamp_ns = [], (), None
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Forget the heads of these ids, as when their results are of no use."""
+        self._people = [person for person in self._people if person.id not in ids]
+        self._shown = tuple(id for id in self._shown if id not in ids)
+
     def freeze_identity(self, frozen: bool) -> None:
         """Whether the shapes of the heads known now stay as they are; newcomers' are learned."""
         for person in self._people:

@@ -57,6 +57,10 @@ class Tracker:
         self._views.reset()
         self._heads.reset()
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Forget the heads of these ids, as when their results are of no use."""
+        self._heads.forget(ids)
+
     def freeze_identity(self, frozen: bool) -> None:
         """Whether the shapes of known heads stay as they are; newcomers' are still learned."""
         self._heads.freeze_identity(frozen)

@@ -1,0 +1,100 @@
+"""Frames of a head, and the head's state back from a Face message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from flowface_ros.bag.face_messages import read_face
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import JOINT_NAMES, HeadModel
+from flowface_ros.head.skinning import joint_transforms, neutral_joints
+from flowface_ros.head.state import HeadState
+from flowface_ros.rigid import rotation_from_rotvec, transform
+from flowface_ros.track.tracked_head import HEAD_FROM_FACE, Status, TrackedHead
+
+Array = NDArray[np.float64]
+
+_EYES = [JOINT_NAMES.index("left_eye"), JOINT_NAMES.index("right_eye")]
+
+
+def gaze_pose(model: HeadModel, state: HeadState) -> Array:
+    """rig_from_gaze (4, 4), the frame `gaze_<id>`: between the eyes, z along the mean of the two
+    directions of view, x to the subject's left, as upright as the head."""
+    joints = joint_transforms(model, state, neutral_joints(model, state))
+    forward = joints.linear[_EYES][:, :, 2].mean(axis=0)
+    forward = forward / np.linalg.norm(forward)
+    up = joints.linear[JOINT_NAMES.index("neck")][:, 1]
+    left = np.cross(up, forward)
+    left = left / np.linalg.norm(left)
+    rotation = np.column_stack([left, np.cross(forward, left), forward])
+    return transform(rotation, joints.posed[_EYES].mean(axis=0))
+
+
+def state_of_face(model: HeadModel, message: Any) -> HeadState:
+    """The head's state of a Face message, without covariance; inverse of `face_pose`.
+
+    Raises ValueError when the message is of another head model or not finite.
+    """
+    face = read_face(message)
+    counts = len(face.expression), len(face.shape)
+    if counts != (model.expression_count, model.shape_count):
+        raise ValueError(
+            f"Face {face.id!r} has {counts[0]} expression and {counts[1]} shape coefficients, "
+            f"the head {model.name!r} has {model.expression_count} and {model.shape_count}"
+        )
+    skull = face.rig_from_face[:3, :3] @ HEAD_FROM_FACE.T
+    rotation = skull @ rotation_from_rotvec(face.neck).T
+    state = HeadState(
+        translation=np.zeros(3),
+        rotation=Rotation.from_matrix(rotation).as_rotvec(),
+        neck=face.neck,
+        jaw=face.jaw,
+        left_eye=face.left_eye,
+        right_eye=face.right_eye,
+        expression=face.expression,
+        shape=face.shape,
+    )
+    sellion = SurfaceEvaluator(model, model.landmarks["sellion"]).positions(state)[0]
+    state = replace(state, translation=face.rig_from_face[:3, 3] - sellion)
+    if not is_finite(state):
+        raise ValueError(f"Face {face.id!r} has values that are not finite")
+    return state
+
+
+def heads_of_faces(model: HeadModel, faces: Sequence[Any]) -> list[TrackedHead]:
+    """The heads of the Face messages of a FaceArray. Raises ValueError as `state_of_face`."""
+    return [
+        TrackedHead(
+            id=face.id,
+            status=Status(face.status),
+            state=state_of_face(model, face),
+            confidence=float(face.confidence),
+            views=tuple(face.views),
+            view_rmse_px=tuple(float(v) for v in face.view_rmse_px),
+            stamp_spread_s=float(face.stamp_spread_s),
+        )
+        for face in faces
+    ]
+
+
+def is_finite(state: HeadState) -> bool:
+    """Whether nothing in the state, its covariance included, is NaN or infinite."""
+    arrays = (
+        state.translation,
+        state.rotation,
+        state.neck,
+        state.jaw,
+        state.left_eye,
+        state.right_eye,
+        state.expression,
+        state.shape,
+        state.offsets,
+        state.covariance,
+    )
+    return all(array is None or bool(np.isfinite(array).all()) for array in arrays)

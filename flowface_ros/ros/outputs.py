@@ -1,0 +1,82 @@
+"""What a node that knows heads publishes: faces, meshes, the head model, transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from tf2_msgs.msg import TFMessage
+
+from flowface_ros.bag.face_messages import (
+    face_array_message,
+    face_mesh_message,
+    head_model_message,
+    tf_message,
+)
+from flowface_ros.head.model import HeadModel
+from flowface_ros.msg import FaceArray, FaceMesh
+from flowface_ros.msg import HeadModel as HeadModelMessage
+from flowface_ros.ros.convert import RclpyTypes
+from flowface_ros.ros.guard import Guard
+from flowface_ros.ros.head_frames import gaze_pose
+from flowface_ros.ros.qos_events import publisher_events
+from flowface_ros.track.tracked_head import TrackedHead, face_pose
+
+_FACES_DEPTH = 10
+_TF_DEPTH = 100
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class HeadOutputs:
+    """Publishers of `~/faces`, `~/meshes`, `~/head_model` and `/tf`.
+
+    One thread publishes at a time. Meshes are computed only while somebody subscribes.
+    """
+
+    def __init__(self, node: Node, model: HeadModel, guard: Guard) -> None:
+        self._node, self._model, self._types = node, model, RclpyTypes()
+        overridable = QoSOverridingOptions.with_default_policies()
+
+        def publisher(kind: Any, topic: str, qos: QoSProfile | int, **options: Any) -> Any:
+            events = publisher_events(node, topic, guard)
+            return node.create_publisher(kind, topic, qos, event_callbacks=events, **options)
+
+        self._faces = publisher(FaceArray, "~/faces", _FACES_DEPTH)
+        self._meshes = publisher(FaceMesh, "~/meshes", 1, qos_overriding_options=overridable)
+        self._head_model = publisher(HeadModelMessage, "~/head_model", _LATCHED)
+        self._transforms = publisher(TFMessage, "/tf", _TF_DEPTH)
+        self.frame = ""
+        """Of the last FaceArray."""
+
+    def publish_model(self, time_ns: int, frame: str) -> None:
+        """Once; who subscribes later gets it too."""
+        self._head_model.publish(head_model_message(self._types, self._model, time_ns, frame))
+
+    def publish(self, heads: Sequence[TrackedHead], time_ns: int, frame: str) -> None:
+        """Publish everybody at one stamp."""
+        message = face_array_message(self._types, self._model, heads, time_ns, frame)
+        if heads:
+            poses = []
+            for head in heads:
+                face = face_pose(self._model, head.state)
+                poses.append((frame, f"face_{head.id}", face, time_ns))
+                gaze = gaze_pose(self._model, head.state)
+                poses.append((frame, f"gaze_{head.id}", gaze, time_ns))
+            self._transforms.publish(tf_message(self._types, poses))
+        self._faces.publish(message)
+        self.frame = frame
+        if self._meshes.get_subscription_count():
+            for head in heads:
+                self._meshes.publish(face_mesh_message(self._types, self._model, head, time_ns))
+
+    def publish_nobody(self, time_ns: int) -> None:
+        """An empty FaceArray: whoever was there is not followed any more."""
+        self._faces.publish(face_array_message(self._types, self._model, (), time_ns, self.frame))
+
+    def destroy(self) -> None:
+        """Remove the publishers."""
+        for publisher in (self._faces, self._meshes, self._head_model, self._transforms):
+            self._node.destroy_publisher(publisher)
