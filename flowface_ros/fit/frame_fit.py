@@ -28,7 +28,7 @@ from flowface_ros.fit.priors import (
 )
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
 from flowface_ros.fit.result import FitResult, FitStatus, inlier_share, view_statistics
-from flowface_ros.fit.views import Views, check_observations, stack_views
+from flowface_ros.fit.views import Views, check_observations, check_rig, stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import (
@@ -239,6 +239,7 @@ class FrameFitter:
             report,
             problem.unknowns,
             known,
+            problem.prior_force(state),
             belief,
             len(problem.priors) > 1,
             focal,
@@ -265,17 +266,6 @@ class FrameFitter:
         if report.stop is Stop.ITERATIONS and report.gain > problem.size:
             return FitStatus.NOT_CONVERGED
         return FitStatus.OK
-
-
-def check_rig(rig: Rig) -> None:
-    """ValueError that names two cameras of the same pose: one of the two must be wrong."""
-    for i, a in enumerate(rig):
-        for b in list(rig)[i + 1 :]:
-            if np.allclose(a.rig_from_camera, b.rig_from_camera, atol=1e-9):
-                raise ValueError(
-                    f"cameras {a.name!r} and {b.name!r} have the same rig_from_camera; "
-                    "calibrate their extrinsics before fitting them together"
-                )
 
 
 def _into_box(problem: Problem, estimate: Estimate) -> Array:

@@ -121,6 +121,13 @@ class Problem:
             hessian, gradient, energy, whitened, prior, curvature, squared, scale, sums
         )
 
+    def prior_force(self, state: HeadState) -> Array:
+        """Gradient (n,) of the priors' energy by the head's unknowns."""
+        force = np.zeros(self.unknowns.size)
+        for term in self._terms:
+            force[term.rows] += term.equations(state)[1]
+        return force
+
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
         """The estimate after a step (size,)."""
         n = self.unknowns.size

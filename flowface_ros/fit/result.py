@@ -61,6 +61,7 @@ class FitResult:
     solved for have the covariance that they were given, zero if none.
     views: statistics by camera, in the rig's order.
     unknowns, posterior: what was solved for and known of it; None when no fit was made.
+    prior_force: (n,) gradient of the priors' energy at the solution.
     belief: what was known of the shape before this fit. used_prior: whether earlier frames were.
     focal_factor, focal_sigma: of the unknown focal length over the nominal one; 1 and 0 if known.
     """
@@ -71,6 +72,7 @@ class FitResult:
     report: Report | None = None
     unknowns: Unknowns | None = None
     posterior: Posterior | None = None
+    prior_force: Array | None = None
     belief: ShapeBelief | None = None
     used_prior: bool = False
     focal_factor: float = 1.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flowface_ros.align.observation import Observation
 from flowface_ros.fit.camera_terms import EXTRINSICS, whitened_rows
 from flowface_ros.fit.frame_fit import FrameFitter
+from flowface_ros.fit.priors import box, values
 from flowface_ros.fit.result import FitResult
 from flowface_ros.fit.views import stack_views
 
@@ -41,6 +42,7 @@ def frame_information(
     """Of a frame that the fitter fitted with this result. ValueError when it has no posterior."""
     if result.posterior is None or result.unknowns is None or result.report is None:
         raise ValueError("result has no posterior")
+    assert result.prior_force is not None
     views = stack_views(observations, fitter.rig)
     kept = fitter.points(views.points)
     unknowns, n = result.unknowns, result.unknowns.size
@@ -62,6 +64,12 @@ def frame_information(
         shift[c] = rows.pixel_motion
         squares[c], counts[c] = rows.squares, 2 * len(rows.points)
     t = kept.patches.tempering
+    # The solver stops before the gradient is zero; what holds an unknown at its bound is no error.
+    gradient *= t
+    gradient[:n] += result.prior_force
+    low, high = box(fitter.model, unknowns)
+    here = values(result.state, unknowns)
+    gradient[:n][(here <= low) | (here >= high)] = 0.0
     return _eliminated(
         views.cameras, n, result, t, hessian, score, gradient, (squares, counts, shift)
     )
@@ -92,6 +100,6 @@ def _eliminated(
         cameras,
         elimination @ hessian[:, n:],
         elimination @ meat @ elimination.T,
-        tempering * gradient[n:],
+        elimination @ gradient,
         *statistics,
     )

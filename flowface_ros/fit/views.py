@@ -101,6 +101,17 @@ class Views:
         )
 
 
+def check_rig(rig: Rig) -> None:
+    """ValueError that names two cameras of the same pose: one of the two must be wrong."""
+    for i, a in enumerate(rig):
+        for b in list(rig)[i + 1 :]:
+            if np.allclose(a.rig_from_camera, b.rig_from_camera, atol=1e-9):
+                raise ValueError(
+                    f"cameras {a.name!r} and {b.name!r} have the same rig_from_camera; "
+                    "calibrate their extrinsics before fitting them together"
+                )
+
+
 def check_observations(observations: Sequence[Observation], rig: Rig) -> None:
     """ValueError that names the camera and the field of an observation that cannot be used."""
     for observation in observations:
