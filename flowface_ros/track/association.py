@@ -95,12 +95,11 @@ def assign(
         kept = _distinct(view, costs)
         duplicates += len(view) - len(kept)
         costs = costs.reshape(len(view), len(heads))[kept]
-        matched = set()
-        for row, column in zip(*linear_sum_assignment(costs), strict=True):
-            if costs[row, column] < _FORBIDDEN:
-                of_head[list(heads)[column]].append(view[kept[row]])
-                matched.add(row)
-        free += [view[k] for row, k in enumerate(kept) if row not in matched]
+        rows, columns = linear_sum_assignment(costs)
+        good = costs[rows, columns] < _FORBIDDEN
+        for row, column in zip(rows[good], columns[good], strict=True):
+            of_head[list(heads)[column]].append(view[kept[row]])
+        free += [view[k] for i, k in enumerate(kept) if i not in rows[good]]
     return Assigned(of_head, free, duplicates)
 
 

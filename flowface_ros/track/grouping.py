@@ -71,8 +71,8 @@ def group(
         for row, column in zip(*linear_sum_assignment(costs), strict=True):
             if costs[row, column] < _FORBIDDEN:
                 groups[column].append(view[row])
-                matched.add(row)
-        groups += [[face] for row, face in enumerate(view) if row not in matched]
+                matched.add(int(row))
+        groups += [[face] for i, face in enumerate(view) if i not in matched]
     return sorted(groups, key=len, reverse=True)
 
 
