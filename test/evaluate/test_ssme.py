@@ -99,7 +99,9 @@ def test_a_jittering_prediction_of_a_still_head() -> None:
     """Two places in turn: wrong by their distance over odd horizons, right over even ones."""
     truth = moving(3, (0, 0, 0))
     base, amplitude = truth.vertices[0], 0.002
-    jitter = MovingMesh(truth.triangles, [base + ((t % 2) * amplitude, 0, 0) for t in range(40)])
+    jitter = MovingMesh(
+        truth.triangles, [base + np.array([(t % 2) * amplitude, 0, 0]) for t in range(40)]
+    )
     result = ssme(truth, jitter, [CAMERA] * FRAMES)
     expected = np.where(np.arange(1, 31) % 2, FOCAL * amplitude, 0)
     np.testing.assert_allclose(result.by_horizon_px(), expected, atol=1e-5)
@@ -108,7 +110,7 @@ def test_a_jittering_prediction_of_a_still_head() -> None:
 def test_a_constant_offset_along_the_surface_costs_nothing() -> None:
     """SSME judges motion: the position is for other figures."""
     truth = moving(3, (0.001, 0, 0))
-    shifted = MovingMesh(truth.triangles, [v + (0.01, 0.02, 0) for v in truth.vertices])
+    shifted = MovingMesh(truth.triangles, [v + np.array([0.01, 0.02, 0]) for v in truth.vertices])
     assert ssme(truth, shifted, [CAMERA] * FRAMES).score_px() == pytest.approx(0, abs=1e-5)
 
 
@@ -205,7 +207,7 @@ def test_a_moving_rig() -> None:
     still = moving(2, (0, 0, 0), 10)
     cameras = [CAMERA.moved(transform(np.eye(3), [-0.001 * t, 0, 0])) for t in range(10)]
     lost = MovingMesh(
-        still.triangles, [v + (-0.001 * t, 0, 0) for t, v in enumerate(still.vertices)]
+        still.triangles, [v + np.array([-0.001 * t, 0, 0]) for t, v in enumerate(still.vertices)]
     )
     result = ssme(still, lost, cameras)
     np.testing.assert_allclose(
@@ -222,7 +224,7 @@ def test_a_lens_bends_the_answer_little_within_a_triangle() -> None:
     rays, _ = camera.unproject(np.stack([x, y], axis=-1).reshape(-1, 2))
     points = rays / rays[:, 2:]
     points = points[(np.abs(points[:, :2]) < 0.2).all(axis=1)]
-    u = camera.project(points + (0.007, 0.0035, 0))[0] - camera.project(points)[0]
+    u = camera.project(points + np.array([0.007, 0.0035, 0]))[0] - camera.project(points)[0]
     assert result.by_horizon_px()[6] == pytest.approx(np.linalg.norm(u, axis=1).mean(), rel=0.01)
 
 
