@@ -53,9 +53,7 @@ class Random:
         self.device, self.count = device, count
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        numbers = torch.rand(
-            (self.count, *shape), generator=self.generator, device=self.device
-        )
+        numbers = torch.rand((self.count, *shape), generator=self.generator, device=self.device)
         return low + (high - low) * numbers
 
     def normal(self, sigma: float, *shape: int) -> Tensor:
@@ -105,7 +103,9 @@ def _exposed(light: Tensor) -> Tensor:
 def _encoded(linear: Tensor) -> Tensor:
     """sRGB of linear light, highlights rolled off above 0.8."""
     low = linear.clamp(min=0)
-    srgb = torch.where(low <= 0.0031308, 12.92 * low, 1.055 * low.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
+    srgb = torch.where(
+        low <= 0.0031308, 12.92 * low, 1.055 * low.clamp(min=1e-6) ** (1 / 2.4) - 0.055
+    )
     over = (srgb - 0.8).clamp(min=0)
     return srgb.clamp(max=0.8) + 0.2 * torch.tanh(over / 0.32)
 

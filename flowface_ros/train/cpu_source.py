@@ -109,9 +109,7 @@ class Studio:
         state = shots.state(row, person.shape)
         landmarks = self.landmarks.positions(state)
         size = self.config.crop_px
-        camera = crop_camera(
-            landmarks, shots.log_scale[row], shots.shift[row], size, FACE_MARGIN
-        )
+        camera = crop_camera(landmarks, shots.log_scale[row], shots.shift[row], size, FACE_MARGIN)
         occluders = []
         if rng.random() < OCCLUDER_SHARE:
             skin = np.asarray(person.skin[-1][..., :3].mean(axis=(0, 1)) / 255) ** 2

@@ -45,13 +45,8 @@ class CurveWriter:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The entries; a last line that was cut off is left out."""
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return entries
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def draw_curves(run: Path) -> bool:

@@ -62,7 +62,7 @@ class Learner:
             self._module = DistributedDataParallel(self._module, find_unused_parameters=True)
 
     def learn(self, image: Tensor, truth_px: Tensor, visible: Tensor) -> dict[str, Tensor]:
-        """One step on a batch (see `Batch`); returns the loss and its parts, still on the device."""
+        """One step on a batch (see `Batch`); the loss and its parts, still on the device."""
         # Stochastic depth draws from the global generator: seeded by step, so that a resumed run
         # goes on as if it had never stopped.
         torch.manual_seed(hash((self.config.seed, self.processes.rank, self.step)) % 2**31)

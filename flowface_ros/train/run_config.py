@@ -61,7 +61,9 @@ class RunConfig:
         for field in fields(RunConfig):
             old, new = getattr(before, field.name), getattr(self, field.name)
             if old != new and field.name not in _MAY_CHANGE:
-                raise ValueError(f"{field.name} is {new!r}, but the run in {path.parent} has {old!r}")
+                raise ValueError(
+                    f"{field.name} is {new!r}, but the run in {path.parent} has {old!r}"
+                )
 
 
 def read_run_config(path: Path) -> RunConfig:

@@ -83,13 +83,16 @@ def sample_shots(model: HeadModel, rng: np.random.Generator, count: int) -> Shot
     """`count` views; the same generator state gives the same ones."""
     weights = _sample_weights(rng, count)
     expression, joints = _joint_states(model, weights)
-    gaze = np.column_stack(
-        [
-            rng.uniform(-_GAZE_PITCH, _GAZE_PITCH, count),
-            rng.uniform(-_GAZE_YAW, _GAZE_YAW, count),
-            np.zeros(count),
-        ]
-    ) * np.where(rng.random(count) < 0.4, 0.2, 1.0)[:, None]
+    gaze = (
+        np.column_stack(
+            [
+                rng.uniform(-_GAZE_PITCH, _GAZE_PITCH, count),
+                rng.uniform(-_GAZE_YAW, _GAZE_YAW, count),
+                np.zeros(count),
+            ]
+        )
+        * np.where(rng.random(count) < 0.4, 0.2, 1.0)[:, None]
+    )
     vergence = rng.normal(0, 0.03, (count, 1)) * [[0.0, 1.0, 0.0]]
     bounds = model.joint_bounds
     bad = rng.random(count) < _BAD_CROP_SHARE
@@ -186,7 +189,7 @@ def _sample_weights(rng: np.random.Generator, count: int) -> Array:
     speech = _SPEECH[rng.integers(len(_SPEECH), size=count)]
     mood = _MOODS[rng.integers(len(_MOODS), size=count)]
     strength = rng.uniform(0.2, 1.2, (2, count, 1))
-    strength *= (rng.random((2, count, 1)) < [[[_SPEECH_SHARE]], [[_MOOD_SHARE]]])
+    strength *= rng.random((2, count, 1)) < [[[_SPEECH_SHARE]], [[_MOOD_SHARE]]]
     uneven = np.clip(rng.normal(1, 0.15, (count, channels)), 0, 2)
     extra = np.zeros((count, channels))
     chosen = rng.integers(channels, size=(count, _EXTRA_CHANNELS))

@@ -102,9 +102,7 @@ class _Trainer:
         learner, total = self.learner, self.config.steps
         batches = fetched_ahead(source.batches(learner.step), self.processes.device)
         saved = time.monotonic()
-        bar = tqdm(
-            total=total, initial=learner.step, unit="step", disable=not self.processes.first
-        )
+        bar = tqdm(total=total, initial=learner.step, unit="step", disable=not self.processes.first)
         while learner.step < total:
             self._step(next(batches), bar)
             now = time.monotonic()
