@@ -63,10 +63,10 @@ def group(
     for name in dict.fromkeys(a.camera.name for a in alignments):
         view = [a for a in alignments if a.camera.name == name]
         costs = np.full((len(view), len(groups)), _FORBIDDEN)
-        for row, face in enumerate(view):
+        for i, face in enumerate(view):
             for index, members in enumerate(groups):
                 pairs = [pair_cost(face, member, model, evaluator_of) for member in members]
-                costs[row, index] = min(float(np.mean(pairs)), _FORBIDDEN)
+                costs[i, index] = min(float(np.mean(pairs)), _FORBIDDEN)
         matched = set()
         for row, column in zip(*linear_sum_assignment(costs), strict=True):
             if costs[row, column] < _FORBIDDEN:
