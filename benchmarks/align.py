@@ -1,4 +1,4 @@
-"""How long the detector and the landmark network take, beside MediaPipe's Face Landmarker.
+"""How long detector, landmark network, aligners take, beside MediaPipe's Face Landmarker.
 
 All run on the same pictures in turns. On a busy machine compare the processor time, `cpu_ms`: the
 clock also counts what other programs took. MediaPipe needs an
@@ -27,8 +27,12 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from flowface_ros.align.aligner import Picture, make_aligner  # noqa: E402
 from flowface_ros.align.crop import cut  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder, crop_from_landmarks  # noqa: E402
+from flowface_ros.align.onnx_session import OnnxSession  # noqa: E402
+from flowface_ros.head.atlas import texel_grid  # noqa: E402
+from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 WORKER = Path(__file__).resolve().parent / "peers" / "mediapipe_worker.py"
@@ -49,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds, repeats = (3, 5) if options.quick else (10, 10)
     pictures = load_pictures()
     times: dict[Key, list[Sample]] = defaultdict(list)
-    functions = {name: timed_functions(picture) for name, picture in pictures.items()}
     with tempfile.TemporaryDirectory() as folder:
+        light = export_light(Path(folder) / "light.onnx")
+        functions = {name: timed_functions(picture, light) for name, picture in pictures.items()}
         peer = mediapipe_peer(options.mediapipe_python, Path(folder), pictures)
         for turn in range(rounds + 1):
             for name in pictures:
@@ -83,7 +88,7 @@ def row(key: Key, samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], Sample]]:
+def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callable[[], Sample]]:
     """Per row, a function that runs once and returns its times."""
     functions: dict[Key, Callable[[], object]] = {}
     for threads in THREADS:
@@ -93,11 +98,32 @@ def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], Sample
         detect, run = finder.detector.detect, finder.landmark_net.run
         functions["detector", 1, threads] = partial(detect, picture, enough=1)
         functions["detector, all faces", 1, threads] = partial(detect, picture)
+        network = OnnxSession(light, "cpu", threads=threads).run
+        carry = make_aligner("landmarks", load_builtin_head(), device="cpu", threads=threads)
+        seen = Picture(picture)
+        functions["landmarks to texels", 1, threads] = partial(carry.align_faces, seen, [face])
         for batch in BATCHES:
             crops = np.repeat(crop, batch, axis=0)
             functions["landmarks", batch, threads] = partial(run, crops)
+            functions["light", batch, threads] = partial(network, image=crops)
         functions["detector + landmarks", 1, threads] = partial(finder.detect_faces, picture, 1)
     return {key: partial(once, function) for key, function in functions.items()}
+
+
+def export_light(path: Path) -> Path:
+    """The light preset for the built-in head, with weights that have learned nothing but the
+    landmarks: they take as long as others."""
+    from flowface_ros.align.landmarks_aligner import frontal_log_sigma, texel_matrix
+    from flowface_ros.align.network.config import LIGHT
+    from flowface_ros.align.network.export import export_onnx
+    from flowface_ros.align.network.flow_network import FlowNetwork
+    from flowface_ros.align.network.head_constants import head_constants
+
+    model = load_builtin_head()
+    grid = texel_grid(model, LIGHT.grid)
+    sigma, matrix = frontal_log_sigma(model, grid), texel_matrix(model, grid.points)
+    export_onnx(FlowNetwork(LIGHT, head_constants(LIGHT, model, matrix, sigma)).eval(), path)
+    return path
 
 
 def once(function: Callable[[], object]) -> Sample:

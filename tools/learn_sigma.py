@@ -9,26 +9,24 @@ out of the learning; the figures that are printed and stored are of these.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from face_views import FaceView, ViewRange, face_views
+from face_views import face_views
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from sigma_report import figures, print_figures
+from sigma_samples import RANGES, Samples, collect
 
 from flowface_ros.align.embedding import (
-    IRIS_POINTS,
     SKIN_POINTS,
     landmark_points,
     open_mouth_positions,
 )
 from flowface_ros.align.landmark_errors import (
     ERRORS_FILE,
-    FACE_HEIGHT_M,
     FACING_KNOTS,
     FAILURE_KNOTS,
     IRIS_COUNT,
@@ -39,28 +37,17 @@ from flowface_ros.align.landmark_errors import (
     TABLE_GRID,
     TURN_KNOTS_DEG,
     ErrorTables,
-    eye_openness,
     hat_weights,
     logit,
     normals_of,
-    query_points,
-    turn_features,
     write_errors,
 )
-from flowface_ros.align.landmark_pose import LandmarkPose, LandmarkPoseFitter
-from flowface_ros.align.landmarks_aligner import texel_matrix
 from flowface_ros.head.atlas import texel_grid
-from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.person import Odds
 
 Array = NDArray[np.float64]
 
-_RANGES = ViewRange(
-    288, (60, 360), yaw_deg=45, pitch_deg=30, roll_deg=25, frontal=0.65, expression=1.0,
-    occluded=0.15, degraded=True, odds=Odds(),
-)  # fmt: skip
 _HELD_OUT = 4
 """Every so many people are kept for the figures."""
 _FACE_PRESENCE = 0.5
@@ -74,29 +61,6 @@ _PRIOR_WEIGHT = 3.0
 """Pictures' worth of the belief that a factor is 1."""
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """F pictures; R rows: the texels of the tables' grid, then the iris points.
-
-    offset: (F, R, 2) truth minus interpolated, metres on the head, x and y of an upright crop.
-    features: (F, 6). poses: F. presence: (F,). size_px: (F,). openness: (F, 2).
-    landmarks: (F, 478, 2) crop pixels. identity: (F,).
-    """
-
-    offset: Array
-    features: Array
-    poses: list[LandmarkPose]
-    presence: Array
-    size_px: Array
-    landmarks: Array
-    openness: Array
-    identity: NDArray[np.int64]
-
-    @property
-    def turn_deg(self) -> Array:
-        return np.array([pose.off_axis_deg for pose in self.poses])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=ERRORS_FILE)
@@ -106,7 +70,7 @@ def main() -> None:
     args = parser.parse_args()
 
     model = load_builtin_head()
-    made = list(face_views(args.seed, args.people, args.views, _RANGES, False, "rendering"))
+    made = list(face_views(args.seed, args.people, args.views, RANGES, False, "rendering"))
     samples = collect(model, made)
     learning = samples.identity % _HELD_OUT != 0
     correction = learn_correction(model, samples, learning)
@@ -124,34 +88,6 @@ def main() -> None:
     write_errors(args.out, tables)
     print_figures(result)
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e3:.0f} kB)")
-
-
-def collect(model: HeadModel, views: list[FaceView]) -> Samples:
-    """What the tables are learned from."""
-    grid = texel_grid(model, TABLE_GRID)
-    truth = SurfaceEvaluator(model, query_points(model, grid))
-    matrix, fitter = texel_matrix(model, grid.points), LandmarkPoseFitter(model)
-    offsets, poses = [], []
-    for view in views:
-        pixels, _ = view.camera.project(truth.positions(view.state))
-        points = view.points[:, :2]
-        positions = np.concatenate([matrix @ points, points[IRIS_POINTS]])
-        pose = fitter.fit(points)
-        offset = (view.crop.to_crop(pixels) - positions) / pose.scale
-        offsets.append(offset @ pose.crop_from_upright)
-        poses.append(pose)
-    return Samples(
-        offset=np.array(offsets),
-        features=np.array([turn_features(pose) for pose in poses]),
-        poses=poses,
-        presence=np.array([view.presence for view in views]),
-        size_px=np.array(
-            [FACE_HEIGHT_M * p.scale * v.crop.scale for p, v in zip(poses, views, strict=True)]
-        ),
-        landmarks=np.array([view.points[:, :2] for view in views]),
-        openness=np.array([eye_openness(view.points[:, :2]) for view in views]),
-        identity=np.array([view.identity for view in views]),
-    )
 
 
 def learn_correction(model: HeadModel, samples: Samples, learning: NDArray[np.bool_]) -> Array:
@@ -253,6 +189,7 @@ class _Design:
         row_count = self._texels + IRIS_COUNT
         self._shapes: dict[str, tuple[int, ...]] = {
             "log_sigma": (row_count,),
+            "turn": (row_count,),
             "facing": (len(FACING_KNOTS), len(TURN_KNOTS_DEG)),
             "presence": (len(PRESENCE_KNOTS),),
             "misfit": (len(MISFIT_KNOTS_MM),),
@@ -272,6 +209,7 @@ class _Design:
                 hat_weights(np.log(samples.size_px[index]), np.log(SIZE_KNOTS_PX)),
             ]
         )
+        self._turn = np.radians(samples.turn_deg[index])
         self._openness = hat_weights(samples.openness[index], OPENNESS_KNOTS)
         self._facing = self._facing_matrix(normals_of(model, grid.points), samples, index)
 
@@ -292,6 +230,7 @@ class _Design:
         shared = self._shared @ values[self._slices["presence"].start : self._slices["size"].stop]
         result = (self._facing @ values[self._slices["facing"]]).reshape(len(shared), -1)
         result += values[self.rows] + shared[:, None]
+        result += self._turn[:, None] * values[self._slices["turn"]]
         openness = self._openness @ values[self._slices["openness"]]
         result[:, self._texels :] += np.repeat(openness, IRIS_COUNT // 2, axis=1)
         return result
@@ -302,6 +241,7 @@ class _Design:
         return np.concatenate(
             [
                 gradient.sum(axis=0),
+                self._turn @ gradient,
                 self._facing.T @ gradient.ravel(),
                 self._shared.T @ gradient.sum(axis=1),
                 np.einsum("fek,fe->k", self._openness, of_irises),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sigma_samples import Samples
 
 from flowface_ros.align.embedding import landmark_points
 from flowface_ros.align.landmark_errors import (
@@ -19,9 +20,6 @@ from flowface_ros.align.landmark_errors import (
 from flowface_ros.align.landmark_net import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from flowface_ros.head.atlas import TexelGrid, texel_grid
 from flowface_ros.head.model import HeadModel
-
-if TYPE_CHECKING:
-    from learn_sigma import Samples
 
 Array = NDArray[np.float64]
 
@@ -66,6 +64,7 @@ def figures(
         "0 to 30 deg": face & (turn < 30),
         "30 to 60 deg": face & (turn >= 30) & (turn < 60),
         "60 to 90 deg": face & (turn >= 60),
+        "presence >= 0.5": face,
         "presence < 0.5": ~face,
         "all": np.ones(len(index), bool),
     }

@@ -65,14 +65,16 @@ class ErrorTables:
     """Content of `ERRORS_FILE`; R rows: the valid texels of `TABLE_GRID`, then the iris points.
 
     correction: (R, 6, 2) metres per entry of `turn_features`; x, y of an upright crop.
-    log_sigma: (R,) log metres. facing: (7, 5), presence: (4,), misfit: (6,), size: (4,),
-    openness: (4,), at the knots above, are added to it. failure: (4,) metres, a part of its own.
+    log_sigma: (R,) log metres. turn: (R,) per radian that the face is turned away, and facing:
+    (7, 5), presence: (4,), misfit: (6,), size: (4,), openness: (4,) at the knots above are added
+    to it. failure: (4,) metres, a part of its own.
     provenance: how it was made, for which head, and the figures reached.
     """
 
     atlas_hash: int
     correction: Array
     log_sigma: Array
+    turn: Array
     facing: Array
     presence: Array
     misfit: Array
@@ -124,6 +126,7 @@ class LandmarkErrors:
         rows = _rows(model, grid, len(tables.log_sigma) - IRIS_COUNT)
         irises = slice(-IRIS_COUNT, None)
         self._log_sigma = _extended(rows, tables.log_sigma, irises)
+        self._turn = _extended(rows, tables.turn, irises)
         self._correction = _extended(rows, tables.correction, irises)
         self._normals = normals_of(model, grid.points)
         self._tables = tables
@@ -143,10 +146,10 @@ class LandmarkErrors:
         t = self._tables
         size_px = FACE_HEIGHT_M * pose.scale * picture_scale
         shared = np.interp(logit(presence), PRESENCE_KNOTS, t.presence)
-        shared += np.interp(np.log(1e3 * pose.misfit), np.log(MISFIT_KNOTS_MM), t.misfit)
-        shared += np.interp(np.log(size_px), np.log(SIZE_KNOTS_PX), t.size)
+        shared += np.interp(np.log(max(1e3 * pose.misfit, 1e-3)), np.log(MISFIT_KNOTS_MM), t.misfit)
+        shared += np.interp(np.log(max(size_px, 1.0)), np.log(SIZE_KNOTS_PX), t.size)
         turned = hat_weights(pose.off_axis_deg, TURN_KNOTS_DEG) @ t.facing.T
-        log_sigma = self._log_sigma + shared
+        log_sigma = self._log_sigma + shared + np.radians(pose.off_axis_deg) * self._turn
         facing = self._normals @ pose.toward_camera
         log_sigma[:-IRIS_COUNT] += np.interp(facing, FACING_KNOTS, turned)
         log_sigma[-IRIS_COUNT:] += turned[-1]

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import DEFAULT_GRID, FaceAlignment, Picture, cut_all
-from flowface_ros.align.crop import Crop
+from flowface_ros.align.crop import FACE_MARGIN, Crop
 from flowface_ros.align.embedding import (
     IRIS_POINTS,
     SKIN_POINTS,
     landmark_points,
     open_mouth_positions,
 )
-from flowface_ros.align.landmark_errors import LandmarkErrors, query_points
+from flowface_ros.align.landmark_errors import FACE_HEIGHT_M, LandmarkErrors, query_points
 from flowface_ros.align.landmark_net import CROP_SIZE, FaceLandmarks, LandmarkNet
-from flowface_ros.align.landmark_pose import LandmarkPoseFitter
+from flowface_ros.align.landmark_pose import LandmarkPose, LandmarkPoseFitter
 from flowface_ros.align.observation import Observation
 from flowface_ros.align.tps import thin_plate_matrix
 from flowface_ros.head.atlas import TexelGrid, texel_grid
@@ -27,6 +27,9 @@ from flowface_ros.head.surface import SurfacePoints
 SMOOTHING_M = 0.03
 """Of the interpolation; least error on faces that it was not chosen on, and flat around there."""
 
+_USUAL_MISFIT_M, _USUAL_PRESENCE = 0.005, 0.999
+"""Medians over synthetic faces that look at the camera."""
+
 
 def texel_matrix(model: HeadModel, points: SurfacePoints) -> NDArray[np.float32]:
     """(N, 478) from the landmarks' positions to those of N places on the skin; rows sum to 1.
@@ -35,10 +38,20 @@ def texel_matrix(model: HeadModel, points: SurfacePoints) -> NDArray[np.float32]
     """
     skin = landmark_points(model)[:SKIN_POINTS]
     matrix = np.zeros((len(points), IRIS_POINTS.stop), np.float32)
-    matrix[:, :SKIN_POINTS] = thin_plate_matrix(
-        open_mouth_positions(model, skin), open_mouth_positions(model, points), SMOOTHING_M
-    )
+    source, target = (p.interpolate(model.triangles, model.template) for p in (skin, points))
+    opened = (open_mouth_positions(model, skin), open_mouth_positions(model, points))
+    matrix[:, :SKIN_POINTS] = thin_plate_matrix(source, target, SMOOTHING_M, opened)
     return matrix
+
+
+def frontal_log_sigma(model: HeadModel, grid: TexelGrid) -> NDArray[np.float32]:
+    """(N,) log of the texels' sigma, crop pixels, for a face that looks at the camera: what a
+    network that starts from the landmarks starts with."""
+    scale = CROP_SIZE / (FACE_MARGIN * FACE_HEIGHT_M)
+    pose = LandmarkPose(np.array([[1.0, 0, 0], [0, -1.0, 0]]), scale, _USUAL_MISFIT_M)
+    no_points = np.zeros((IRIS_POINTS.stop, 2))
+    sigma = LandmarkErrors(model, grid).sigma(pose, no_points, _USUAL_PRESENCE, 1.0)
+    return np.log(sigma[: len(grid.points)]).astype(np.float32)
 
 
 class LandmarksAligner:

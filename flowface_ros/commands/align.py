@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     import cv2
+    import numpy as np
     from numpy.typing import NDArray
 
     from flowface_ros.align.aligner import Aligner
@@ -144,7 +144,7 @@ class _Output:
         self._path, self._fps = path, fps
         self._is_video = path.suffix.lower() == ".mp4"
         tiles = min(total, _SHEET_TILES)
-        self._kept = set(np.linspace(0, total - 1, tiles).round().astype(int).tolist())
+        self._kept = {round(i * (total - 1) / max(tiles - 1, 1)) for i in range(tiles)}
         self._count = 0
         self._pictures: list[NDArray[np.uint8]] = []
         self._writer: cv2.VideoWriter | None = None
@@ -213,7 +213,7 @@ class _Report:
         print(f"milliseconds a picture on {device} (median): detector and landmarks, alignment")
         for path, rows in self.rows.items():
             faces = sum(row[0] for row in rows)
-            find_ms, align_ms = (float(np.median([row[k] for row in rows])) for k in (1, 2))
+            find_ms, align_ms = (median(row[k] for row in rows) for k in (1, 2))
             found = f"{faces} faces in {len(rows)} pictures" if len(rows) > 1 else f"{faces} faces"
             if faces == 0:
                 found = "no face found"

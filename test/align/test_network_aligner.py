@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from flowface_ros.align.aligner import Picture, detect_and_align, make_aligner  # noqa: E402
+from flowface_ros.align.crop import make_crop  # noqa: E402
+from flowface_ros.align.landmark_net import FaceFinder  # noqa: E402
+from flowface_ros.align.landmarks_aligner import (  # noqa: E402
+    LandmarksAligner,
+    frontal_log_sigma,
+    texel_matrix,
+)
+from flowface_ros.align.network.config import preset  # noqa: E402
+from flowface_ros.align.network.export import export_onnx  # noqa: E402
+from flowface_ros.align.network.flow_network import FlowNetwork  # noqa: E402
+from flowface_ros.align.network.head_constants import head_constants  # noqa: E402
+from flowface_ros.align.network.light_trunk import (  # noqa: E402
+    LANDMARK_NET,
+    load_landmark_trunk,
+)
+from flowface_ros.head.atlas import texel_grid  # noqa: E402
+from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
+
+GRID = 24
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A light network that has learned nothing: it answers with its first flow."""
+    torch.manual_seed(0)
+    model = load_builtin_head()
+    grid = texel_grid(model, GRID)
+    config = preset("light", grid=GRID, heatmap=False, iterations=1)
+    constants = head_constants(
+        config, model, texel_matrix(model, grid.points), frontal_log_sigma(model, grid)
+    )
+    path = tmp_path_factory.mktemp("weights") / "light.onnx"
+    network = FlowNetwork(config, constants)
+    network.encoder = load_landmark_trunk(LANDMARK_NET)
+    export_onnx(network.eval(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> NDArray[np.uint8]:
+    return pytest.importorskip("skimage.data").astronaut()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_untrained_network_carries_the_landmarks(
+    weights: Path, astronaut: NDArray[np.uint8], runtime: str
+) -> None:
+    model = load_builtin_head()
+    network = make_aligner("network", model, device="cpu", weights=weights, runtime=runtime)
+    assert len(network.points) == len(texel_grid(model, GRID).points)
+    finder, picture = FaceFinder("cpu"), Picture(astronaut, "camera", 5)
+    (answer,) = detect_and_align(network, finder, picture)
+    assert (answer.observation.camera, answer.observation.stamp_ns) == ("camera", 5)
+    assert len(answer.observation) == len(network.points)
+    assert answer.presence is None or answer.presence > 0.9
+    (expected,) = detect_and_align(LandmarksAligner(model, GRID, "cpu"), finder, picture)
+    distance = np.linalg.norm(
+        answer.observation.pixels - expected.observation.pixels[: len(network.points)], axis=1
+    )
+    assert np.median(distance) < 0.02 * 256 * answer.crop.scale
+
+
+def test_crops_of_several_pictures(weights: Path, astronaut: NDArray[np.uint8]) -> None:
+    network = make_aligner("network", load_builtin_head(), device="cpu", weights=weights)
+    network.warm_up((1, 3))
+    crop = make_crop((225, 125), 165.0, 0.0, network.crop_size)
+    pictures = [Picture(astronaut, name) for name in "abc"]
+    answers = network.align(pictures, [[crop], [], [crop, crop]])
+    assert [len(a) for a in answers] == [1, 0, 2]
+    np.testing.assert_allclose(
+        answers[0][0].observation.pixels, answers[2][1].observation.pixels, atol=0.01
+    )
+    assert network.align(pictures, [[], [], []]) == [[], [], []]
+
+
+def test_network_of_another_atlas_is_refused(weights: Path) -> None:
+    model = replace(load_builtin_head(), atlas_hash=11)
+    with pytest.raises(ValueError, match=r"light\.onnx is of atlas .* wears 000000000000000b"):
+        make_aligner("network", model, device="cpu", weights=weights)
+
+
+def test_bad_arguments(weights: Path, tmp_path: Path) -> None:
+    model = load_builtin_head()
+    with pytest.raises(ValueError, match="runtime is 'magic'"):
+        make_aligner("network", model, weights=weights, runtime="magic")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"no network")
+    with pytest.raises(ValueError, match=r"other\.onnx"):
+        make_aligner("network", model, weights=other)
