@@ -93,7 +93,7 @@ def read_alignment(model: HeadModel, camera: Camera, message: Any) -> ViewAlignm
     texels = len(texel_grid(model, int(message.grid)).points) if len(sigma) != len(points) else 0
     if len(numbers) != 2 * len(sigma) or len(sigma) not in (len(points), texels):
         raise ValueError(
-            f"FaceAlignment has {len(numbers)} pixel coordinates and {len(sigma)} sigmas, a grid of "
+            f"FaceAlignment has {len(numbers)} coordinates and {len(sigma)} sigmas, a grid of "
             f"{message.grid} has {len(points)} points"
         )
     pixels = numbers.reshape(-1, 2)

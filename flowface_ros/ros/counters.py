@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 
@@ -96,15 +96,15 @@ class Rate:
 
 
 class Throttle:
-    """Lets a text pass once per period, so that a fault at 30 Hz is one line in the log."""
+    """Lets a line pass once per period, so that a fault at 30 Hz is one line in the log."""
 
     def __init__(self, period_s: float = 10.0, capacity: int = 200) -> None:
         self._period_s, self._capacity = period_s, capacity
         self._lock = Lock()
         self._last: dict[str, float] = {}
 
-    def __call__(self, log: Callable[[str], object], key: str, text: str) -> bool:
-        """Log the text unless one with this key was logged within the period."""
+    def passes(self, key: str) -> bool:
+        """Whether nothing passed under this key within the period; if so, it passes now."""
         now = time.monotonic()
         with self._lock:
             last = self._last.pop(key, None)
@@ -112,6 +112,4 @@ class Throttle:
             self._last[key] = now if passes or last is None else last
             while len(self._last) > self._capacity:
                 del self._last[next(iter(self._last))]
-        if passes:
-            log(text)
         return passes

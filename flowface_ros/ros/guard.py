@@ -40,14 +40,19 @@ class Guard:
         text = "".join(traceback.format_exception(error)).rstrip()
         self.error(f"exception {place} {error!r}", f"in {place}: {error}; going on\n{text}")
 
+    # rclpy wants a severity of its own from every line of code that logs.
+
     def info(self, key: str, text: str) -> None:
         """Log what is good to know, once per period for each key."""
-        self._throttle(self._logger.info, key, text)
+        if self._throttle.passes(key):
+            self._logger.info(text)
 
     def warn(self, key: str, text: str) -> None:
         """Log what is wrong but bearable."""
-        self._throttle(self._logger.warning, key, text)
+        if self._throttle.passes(key):
+            self._logger.warning(text)
 
     def error(self, key: str, text: str) -> None:
         """Log what stops a camera or the node."""
-        self._throttle(self._logger.error, key, text)
+        if self._throttle.passes(key):
+            self._logger.error(text)

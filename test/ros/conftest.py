@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+# pytest's importlib mode has no package for helpers that tests share.
+sys.path.insert(0, str(Path(__file__).parent))
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed")
 
@@ -33,3 +39,54 @@ def node(ros_domain: None) -> Iterator[rclpy.node.Node]:
     yield node
     node.destroy_node()
     rclpy.shutdown()
+
+
+@pytest.fixture
+def context(ros_domain: None) -> Iterator[None]:
+    """A running context."""
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def track(context: None) -> Iterator[Callable[..., Any]]:
+    """Makes a tracker that runs, with fake networks, and a robot that is connected to it.
+
+    track(world, compressed=(), start=True, networks=None, mount=True, **parameters)
+    """
+    from ros_world import CAMERAS, RIG_FRAME, Robot, Running, fake_networks, make_world
+
+    from flowface_ros.ros.tracker_node import TrackerNode
+
+    opened: list[Any] = []
+
+    def make(
+        world: Any = None,
+        *,
+        compressed: tuple[str, ...] = (),
+        start: bool = True,
+        networks: Any = None,
+        mount: bool = True,
+        connect: bool = True,
+        **parameters: Any,
+    ) -> tuple[Any, Any]:
+        world = world or make_world(CAMERAS)
+        names = [camera.name for camera in world.cameras]
+        values = {"cameras": names, "rig_frame": RIG_FRAME}
+        values |= {f"{name}.transport": "compressed" for name in compressed}
+        values |= {name.replace("__", "."): value for name, value in parameters.items()}
+        networks = networks or fake_networks(world)
+        running = Running(lambda **o: TrackerNode(networks, **o), start, **values)
+        opened.append(running)
+        robot = Robot(world, compressed=compressed)
+        opened.append(robot)
+        if mount:
+            robot.mount()
+        if connect:
+            robot.connect()
+        return running.node, robot
+
+    yield make
+    for item in reversed(opened):
+        item.close()
