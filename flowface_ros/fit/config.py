@@ -43,6 +43,8 @@ class SolverConfig:
     tolerance: float = 0.05
     """Stop when the next step is expected to lower the energy (-log posterior) by less than this:
     what is then left is a small part of a standard deviation."""
+    tracking_tolerance: float = 0.5
+    """The same with a prior: a tenth of a standard deviation, which the next frame makes good."""
 
 
 @dataclass(frozen=True, kw_only=True)

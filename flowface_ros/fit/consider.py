@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 
 _motions: WeakKeyDictionary[HeadModel, Array] = WeakKeyDictionary()
 """Summed squares of each shape coefficient's displacements, computed once per model."""
-_CONSIDERED = 0.98
-"""Share of the surface's variance that is followed; the coefficients of the rest are many."""
+_CONSIDERED = 0.9
+"""Share of the surface's variance that is followed, and scaled up for the rest, whose coefficients
+are many."""
 
 
 def with_fixed_shape(
@@ -48,7 +49,7 @@ def with_fixed_shape(
     gain = -np.linalg.solve(known.information[:n, :n], cross)
     rows = problem.unknowns.vector_indices(problem.model)
     total = covariance.copy()
-    total[np.ix_(rows, rows)] += gain @ belief.covariance[np.ix_(seen, seen)] @ gain.T
+    total[np.ix_(rows, rows)] += gain @ belief.covariance[np.ix_(seen, seen)] @ gain.T / _CONSIDERED
     total[rows, -shapes:] = gain @ belief.covariance[seen]
     total[-shapes:, rows] = total[rows, -shapes:].T
     total[-shapes:, -shapes:] = belief.covariance

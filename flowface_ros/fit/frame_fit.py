@@ -215,7 +215,8 @@ class FrameFitter:
         limit = solver.max_tracking_iterations if warm else solver.max_iterations
         step = _into_box(problem, Estimate(begin))
         inside = problem.moved(Estimate(begin), step) if step.any() else Estimate(begin)
-        estimate, equations, report = minimise(problem, inside, limit, solver.tolerance)
+        tolerance = solver.tracking_tolerance if len(problem.priors) > 1 else solver.tolerance
+        estimate, equations, report = minimise(problem, inside, limit, tolerance)
         views = problem.zoomed(estimate)
         statistics = view_statistics(views, equations.squared, problem.nu)
         patches = self.points(views.points).patches

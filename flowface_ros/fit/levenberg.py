@@ -22,6 +22,8 @@ _WORST_DAMPING = 1e8
 _LEAST_DAMPING = 1e-12
 _FAST_CONVERGENCE = 0.1
 """Steps whose gain shrinks by more than this go on to do so."""
+_AS_STATED = 1.5
+"""Residuals that are larger than their sigmas by less than this are left to the robust loss."""
 _SETTLED = 0.98
 """The residual scale has settled when it shrinks by less than this factor."""
 _ACTIVE_SET_PASSES = 12
@@ -117,7 +119,8 @@ def _gain_left(gain: float, last_gain: float) -> float:
 
 def _next_scale(squared: Array, scale: float) -> tuple[bool, float]:
     """Whether the scale has settled, and the next one, at least 1 and never above the last."""
-    found = max(1.0, min(scale, residual_scale(squared)))
+    found = min(scale, residual_scale(squared))
+    found = found if found > _AS_STATED else 1.0
     return found > _SETTLED * scale or found == 1.0, found
 
 
