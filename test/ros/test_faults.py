@@ -311,8 +311,7 @@ def test_late_stamps_and_wide_spread(track: Track) -> None:
     answers = [robot.ask(3), robot.ask(4)]
     assert all(len(faces.faces[0].views) < 3 for faces in answers)
     world.offset_ns = {}
-    robot.send(6, cameras=["left", "center"])
-    assert robot.wait(lambda: len(robot.faces) >= 6)
+    assert robot.ask(6, cameras=["left", "center"]).faces[0].views == ["left", "center"]
     robot.send(6, cameras=["right"])
     assert robot.wait(lambda: robot.count("dropped: late", "camera right") >= 1)
 
