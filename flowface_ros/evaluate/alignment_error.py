@@ -64,31 +64,35 @@ def alignment_errors(
 ) -> PointErrors | None:
     """Errors against the true face that lies nearest in the image; None when there is none.
 
-    Raises ValueError when the alignment has not one entry for each texel of its grid.
+    Raises ValueError when the alignment has fewer entries than its grid has texels.
     """
     points = texel_points(model, alignment.grid)
-    if len(points) != len(alignment.pixels):
+    count = len(points)
+    if count > len(alignment.pixels):
         raise ValueError(
             f"alignment of {alignment.camera} at {alignment.stamp_ns} ns has "
-            f"{len(alignment.pixels)} points; a grid of {alignment.grid} has {len(points)}"
+            f"{len(alignment.pixels)} points; a grid of {alignment.grid} has {count}"
         )
+    # What follows the texels, such as an aligner's iris points, is not part of the grid.
+    observed, sigma = alignment.pixels[:count], np.asarray(alignment.sigma[:count], np.float64)
     meshes = [face.vertices for face in truths if face.vertices is not None]
     candidates = []
     for vertices in meshes:
         mesh = project_vertices(camera, vertices)
         texels = project_vertices(camera, points.interpolate(model.triangles, vertices))
-        residual = alignment.pixels - texels[:, :2]
+        residual = observed - texels[:, :2]
         distance = np.nanmedian(np.linalg.norm(residual, axis=1))
         candidates.append((float(distance), vertices, mesh, texels, residual))
     if not candidates or not np.isfinite(min(c[0] for c in candidates)):
         return None
     _, vertices, mesh, texels, residual = min(candidates, key=lambda c: c[0])
     visible = visible_points(texels, mesh, model.triangles, camera.width, camera.height)
-    known = np.isfinite(residual).all(axis=1) & camera.contains(texels[:, :2])
+    known = np.isfinite(residual).all(axis=1) & np.isfinite(sigma) & (sigma > 0)
+    known &= camera.contains(texels[:, :2])
     size = inter_ocular_px(model, vertices, camera)
     return PointErrors(
         residual[known],
-        np.asarray(alignment.sigma, np.float64)[known],
+        sigma[known],
         visible[known],
         np.full(int(known.sum()), size),
     )

@@ -42,6 +42,7 @@ def evaluate(
         "rotation_deg": figures([rotation_error_deg(t, p) for t, p in pairs]),
         "pose_nees": nees_figures([pose_nees(t, p) for t, p in pairs], _POSE_DIMENSION),
         "expression": expression_figures(recording, pairs),
+        "people": {person.id: _over_time(frames, person) for person in persons},
     }
     progress("surfaces")
     result["vertices"] = mesh_figures(recording, pairs, same_topology(recording))
@@ -87,6 +88,23 @@ def _tracking_figures(
         "id_switches": sum(person.id_switches for person in persons),
         "latency_ms": None if latency is None else figures(latency),
     }
+
+
+def _over_time(frames: Sequence[Moment], person: Person) -> dict[str, list[Any]]:
+    """Errors in each frame of the truth; NaN and None where nothing was predicted."""
+    start = frames[0].stamp_ns
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("time_s", "position_mm", "rotation_deg", "predicted_id")
+    }
+    for moment, truth, match in zip(frames, person.truths, person.matches, strict=True):
+        position = rotation = float("nan")
+        if truth is not None and match is not None:
+            position, rotation = position_error_mm(truth, match), rotation_error_deg(truth, match)
+        rows["time_s"].append((moment.stamp_ns - start) * 1e-9)
+        rows["position_mm"].append(position)
+        rows["rotation_deg"].append(rotation)
+        rows["predicted_id"].append(match.id if match is not None else None)
+    return rows
 
 
 def _in_view(face: Face, cameras: Sequence[Camera]) -> bool:

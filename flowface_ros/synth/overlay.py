@@ -55,21 +55,31 @@ class Wireframe:
 
 def wireframe(model: HeadModel) -> Wireframe:
     """All edges of a head, coloured by region."""
-    corner = np.concatenate([model.triangles[:, [i, (i + 1) % 3]] for i in range(3)])
-    owner = np.tile(np.arange(len(model.triangles), dtype=np.int32), 3)
-    edges, inverse = np.unique(np.sort(corner, axis=1), axis=0, return_inverse=True)
-    sides = np.zeros((len(edges), 2), np.int32)
-    sides[inverse.reshape(-1)[::-1], 0] = owner[::-1]
-    sides[inverse.reshape(-1), 1] = owner
+    edges, sides = _edges(model.triangles)
     names = [name for name in REGION_COLORS if name in model.vertex_groups]
     region = np.zeros(model.vertex_count, np.int32)
     for row, name in enumerate(names, start=1):
         region[model.vertex_groups[name]] = row
     palette = (REGION_COLORS["skin"], *(REGION_COLORS[name] for name in names))
     # An edge between two regions takes the later one's colour.
-    return Wireframe(
-        model.triangles, edges.astype(np.int32), sides, region[edges].max(axis=1), palette
-    )
+    return Wireframe(model.triangles, edges, sides, region[edges].max(axis=1), palette)
+
+
+def plain_wireframe(triangles: NDArray[np.int32], color: Color = (90, 220, 130)) -> Wireframe:
+    """All edges of any mesh, in one colour."""
+    edges, sides = _edges(triangles)
+    return Wireframe(triangles, edges, sides, np.zeros(len(edges), np.int32), (color,))
+
+
+def _edges(triangles: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Edges (E, 2) of triangles (F, 3), and the triangles (E, 2) at either side."""
+    corner = np.concatenate([triangles[:, [i, (i + 1) % 3]] for i in range(3)])
+    owner = np.tile(np.arange(len(triangles), dtype=np.int32), 3)
+    edges, inverse = np.unique(np.sort(corner, axis=1), axis=0, return_inverse=True)
+    sides = np.zeros((len(edges), 2), np.int32)
+    sides[inverse.reshape(-1)[::-1], 0] = owner[::-1]
+    sides[inverse.reshape(-1), 1] = owner
+    return edges.astype(np.int32), sides
 
 
 def draw_mesh(
