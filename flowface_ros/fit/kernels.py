@@ -14,6 +14,8 @@ from numba import njit
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be reordered for SIMD; NaN and infinity keep their meaning."""
 
+_FLUSH = 1e100
+"""A product is taken the logarithm of before it can overflow."""
 NEAREST = 0.02
 """Points closer than this to a camera's plane (m), or behind it, are not seen by it."""
 
@@ -42,19 +44,28 @@ def residuals(points, row, view, seen, weight, rotation, translation, zoom, squa
 def robust_sums(squared, scale, nu, out):
     """Sums over rows in front of their camera, at s = squared / scale^2, into out (6,): rows, loss,
     largest loss, weight w, curvature w + w' s, score variance w^2 s / 2."""
-    out[:] = 0.0
+    shrink = 1.0 / (scale * scale)
+    count, largest, product = 0, 0.0, 1.0
+    loss, total, curvature, variance = 0.0, 0.0, 0.0, 0.0
     for k in range(len(squared)):
-        s = squared[k] / (scale * scale)
+        s = squared[k] * shrink
         if np.isnan(s):
             continue
-        loss = 0.5 * (nu + 2.0) * np.log1p(s / nu)
-        weight = (nu + 2.0) / (nu + s)
-        out[0] += 1.0
-        out[1] += loss
-        out[2] = max(out[2], loss)
-        out[3] += weight
-        out[4] += weight * nu / (nu + s)
-        out[5] += 0.5 * s * weight * weight
+        count += 1
+        largest = max(largest, s)
+        # One logarithm of a product of many: they would take most of the time.
+        product *= 1.0 + s / nu
+        if product > _FLUSH:
+            loss += np.log(product)
+            product = 1.0
+        inverse = 1.0 / (nu + s)
+        weight = (nu + 2.0) * inverse
+        total += weight
+        curvature += weight * nu * inverse
+        variance += 0.5 * s * weight * weight
+    half = 0.5 * (nu + 2.0)
+    out[0], out[1], out[2] = count, half * (loss + np.log(product)), half * np.log1p(largest / nu)
+    out[3], out[4], out[5] = total, curvature, variance
 
 
 @njit(cache=True, fastmath=_FAST)
