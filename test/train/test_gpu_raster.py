@@ -116,5 +116,7 @@ def test_cuda_kernel_equals_torch() -> None:
     raster_cuda.fill_keys(on_gpu, keys, WIDTH, HEIGHT)
     assert torch.equal(keys.cpu() >= 0, expected >= 0)
     # Products may be fused, so depths differ in the last bit, and so may ties.
-    same = (keys.cpu() & (1 << raster.TRIANGLE_BITS) - 1) == (expected & (1 << raster.TRIANGLE_BITS) - 1)
+    same = (keys.cpu() & (1 << raster.TRIANGLE_BITS) - 1) == (
+        expected & (1 << raster.TRIANGLE_BITS) - 1
+    )
     assert same.float().mean() > 0.99
