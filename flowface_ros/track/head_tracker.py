@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.frame_fit import FrameFitter, check_rig
@@ -37,6 +39,7 @@ class HeadTracker:
 
     def __init__(self, model: HeadModel, config: TrackerConfig | None = None) -> None:
         self._model, self._config = model, config or TrackerConfig()
+        self._on_eyes = _eyeball_triangles(model)
         self._people: list[Person] = []
         self._count = 0
         self._shown: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ class HeadTracker:
     def _update(self, moment: Moment, alignments: Sequence[ViewAlignment]) -> TrackResult:
         counters: Counter[str] = Counter()
         start = time.perf_counter()
+        alignments = [replace(a, observation=self._thinned(a.observation)) for a in alignments]
         fitter = self._fitter_for(moment)
         measurer = HeadMeasurer(fitter, self._config)
         predicted = {p.id: p.predict(moment.stamp_ns) for p in self._people}
@@ -129,6 +133,15 @@ class HeadTracker:
             self._fitter = FrameFitter(self._model, moment.rig, self._config.fit)
         self._fitter.rig = moment.rig
         return self._fitter
+
+    def _thinned(self, observation: Observation) -> Observation:
+        """Evenly chosen points, and all of the eyeballs."""
+        on_eyes = self._on_eyes[observation.points.triangle]
+        others = np.flatnonzero(~on_eyes)
+        if len(others) <= self._config.max_points:
+            return observation
+        chosen = np.linspace(0, len(others) - 1, self._config.max_points).round().astype(int)
+        return observation[np.sort(np.concatenate([others[chosen], np.flatnonzero(on_eyes)]))]
 
     def _evaluator_of(self, points: SurfacePoints) -> SurfaceEvaluator:
         assert self._fitter is not None
@@ -240,6 +253,14 @@ class HeadTracker:
         removed = tuple(id for id in self._shown if id not in heads)
         self._shown = tuple(heads)
         return tuple(heads.values()), removed
+
+
+def _eyeball_triangles(model: HeadModel) -> NDArray[np.bool_]:
+    """Mask (F,)."""
+    vertices = np.zeros(model.vertex_count, bool)
+    for name in ("left_eyeball", "right_eyeball"):
+        vertices[model.vertex_groups.get(name, np.zeros(0, np.int32))] = True
+    return np.asarray(vertices[model.triangles].all(axis=1))
 
 
 def _distance(a: NDArray, b: NDArray) -> float:

@@ -22,6 +22,7 @@ from flowface_ros.track.config import TrackerConfig
         ("max_view_angle_deg", 0.0),
         ("min_distance_m", 0.0),
         ("max_distance_m", 0.05),
+        ("max_points", 10),
         ("keyframe_interval_s", -1.0),
     ],
 )
