@@ -15,6 +15,8 @@ _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 42
 _BAR_HEIGHT, _BAR_LEFT, _BAR_VALUE = 18, 150, 60
 _TICKS = 6
+_LEAST_SPAN = 1e-9
+"""Relative range of values that counts as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str) -> str:
         known = bool(np.isfinite(value))
         length = value * scale if known else 0.0
         text = f"{value:.3g} {unit}" if known else "-"
+        text = escape("< 0.001") if 0 < value < 0.001 else text
         rows.append(
             f'<text x="{_BAR_LEFT - 6}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
             f'<rect x="{_BAR_LEFT}" y="{y + 2}" width="{length:.1f}" height="{_BAR_HEIGHT - 5}" '
@@ -81,8 +84,8 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str) -> str:
 def ticks(low: float, high: float) -> NDArray[np.float64]:
     """Round numbers, at most some six steps apart, from at or below low to at or above high."""
     span = high - low
-    if not span > 0:
-        span = abs(high) or 1.0
+    if not span > _LEAST_SPAN * max(abs(low), abs(high), 1.0):
+        span = max(abs(high), 1.0)
         high = low + span
     raw = span / _TICKS
     power = 10.0 ** np.floor(np.log10(raw))

@@ -20,6 +20,10 @@ SCHEMA_PATH = Path(__file__).with_name("metrics_schema.json")
 """JSON schema (2020-12) of metrics.json."""
 
 
+_SMALLEST = 0.001
+"""No unit of the report matters below this."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture of the report: a JPEG file's bytes and what it shows."""
@@ -82,6 +86,8 @@ def _number(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "-"
     text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if 0 < abs(value) < _SMALLEST:
+        text = f"< {_SMALLEST:g}"
     return f"{text} {unit}".rstrip()
 
 

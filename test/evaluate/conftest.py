@@ -1,4 +1,4 @@
-"""Bags of a pretended tracker: the truth of another bag, made worse in known ways."""
+"""A recorded truth, and bags of a pretended tracker: the truth made worse in known ways."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from flowface_ros.bag.reader import open_bag
+from flowface_ros.bag.recording import record_scene
 from flowface_ros.bag.writer import BagWriter
+from flowface_ros.synth.scene import SceneConfig
+
+CONFIG = SceneConfig(
+    seed=3, cameras=2, width=96, height=72, fps=15, duration_s=0.4, stamp_jitter_s=0
+)
 
 Change = Callable[[int, Any], Any]
 """Frame number and FaceArray; returns the FaceArray to write, or None to drop it."""
 
 
-def write_prediction(truth: Path, path: Path, change: Change, delay_ns: int = 0) -> None:
+def _write_prediction(truth: Path, path: Path, change: Change, delay_ns: int = 0) -> None:
     """A bag /tracker/{faces,meshes,head_model} made from the truth's topics."""
     with open_bag(truth) as bag, BagWriter(path, "mcap") as out:
         frame, dropped = -1, set()
@@ -35,7 +42,7 @@ def write_prediction(truth: Path, path: Path, change: Change, delay_ns: int = 0)
                 out.write(name, message, time_ns + delay_ns)
 
 
-def shift_by(offsets: Callable[[int], np.ndarray]) -> Change:
+def _shift_by(offsets: Callable[[int], np.ndarray]) -> Change:
     """Moves every face by offsets(frame) (3,) metres; meshes follow their frame."""
 
     def change(frame: int, message: Any) -> Any:
@@ -47,3 +54,23 @@ def shift_by(offsets: Callable[[int], np.ndarray]) -> Change:
         return message
 
     return change
+
+
+@pytest.fixture(scope="session")
+def truth_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames of one person in two views."""
+    path = tmp_path_factory.mktemp("evaluate") / "truth.mcap"
+    record_scene(CONFIG, path, jobs=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_prediction() -> Callable[..., None]:
+    """(truth bag, bag to write, change, delay_ns=0)."""
+    return _write_prediction
+
+
+@pytest.fixture(scope="session")
+def shift_by() -> Callable[[Callable[[int], np.ndarray]], Change]:
+    """(offsets of a frame) -> change."""
+    return _shift_by

@@ -1,0 +1,137 @@
+"""`flowface evaluate`: known errors are found again, and the report opens."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from flowface_ros import cli
+from flowface_ros.evaluate.report import SCHEMA_PATH
+
+Judge = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def judge(truth_bag: Path, tmp_path: Path, write_prediction: Callable[..., None]) -> Judge:
+    def run(change: Any = lambda frame, message: message, delay_ns: int = 0) -> dict[str, Any]:
+        prediction, out = tmp_path / "prediction.mcap", tmp_path / "report"
+        write_prediction(truth_bag, prediction, change, delay_ns)
+        arguments = [str(prediction), "--truth", str(truth_bag), "--out", str(out)]
+        assert cli.main(["evaluate", *arguments]) == 0
+        metrics = json.loads((out / "metrics.json").read_text())
+        jsonschema.validate(metrics, json.loads(SCHEMA_PATH.read_text()))
+        return metrics
+
+    return run
+
+
+def test_the_truth_itself_has_no_error(judge: Judge) -> None:
+    metrics = judge()
+    assert metrics["same_topology"] is True
+    assert metrics["tracking"]["tracked_share"] == 1
+    assert metrics["tracking"]["latency_ms"] is None
+    assert metrics["ssme"]["coverage"] > 0.99
+    for value in (
+        metrics["ssme"]["score_px"],
+        metrics["position_mm"]["max"],
+        metrics["rotation_deg"]["max"],
+        metrics["vertices"]["rig_mm"]["max"],
+        metrics["neutral_shape_mm"]["max"],
+        metrics["expression"]["blendshapes"]["rms"],
+        metrics["jitter"]["vertices_mm"],
+    ):
+        assert value == pytest.approx(0, abs=1e-3)
+
+
+def test_a_constant_offset(judge: Judge, shift_by: Callable) -> None:
+    metrics = judge(shift_by(lambda frame: np.array([0.0, 0.003, 0.004])))
+    assert metrics["position_mm"]["mean"] == pytest.approx(5, abs=1e-3)
+    assert metrics["vertices"]["rig_mm"]["mean"] == pytest.approx(5, abs=1e-2)
+    assert metrics["vertices"]["aligned_mm"]["mean"] == pytest.approx(0, abs=1e-2)
+    assert metrics["jitter"]["position_mm"] == pytest.approx(0, abs=1e-6)
+    assert 0 < metrics["ssme"]["score_px"] < 0.2
+
+
+def test_jitter_drops_ids_covariance_weights_and_delay(judge: Judge, shift_by: Callable) -> None:
+    """Everything that a tracker can do wrong at once."""
+    shift = shift_by(lambda frame: np.array([0.002 * (-1) ** frame, 0, 0]))
+
+    def change(frame: int, message: Any) -> Any:
+        message = shift(frame, message)
+        face = message.faces[0]
+        face.id = "a" if frame < 3 else "b"
+        face.pose.covariance = np.diag([1e-6] * 3 + [1e-4] * 3).reshape(-1)
+        face.blendshapes = np.clip(face.blendshapes + np.float32(0.1), 0, 1)
+        face.status = 3 if frame == 1 else 2
+        return None if frame == 5 else message
+
+    metrics = judge(change, delay_ns=40_000_000)
+    tracking = metrics["tracking"]
+    assert tracking["face_arrays"] == 5 and tracking["true_frames"] == 6
+    assert tracking["unanswered_frames"] == 1 and tracking["id_switches"] == 1
+    assert tracking["tracked_share"] == pytest.approx(5 / 6)
+    assert tracking["measured_share"] == pytest.approx(4 / 6)
+    assert tracking["latency_ms"]["median"] == pytest.approx(40)
+    assert metrics["pose_nees"]["mean"] == pytest.approx(4, rel=1e-3)
+    assert metrics["jitter"]["position_mm"] == pytest.approx(4 / np.sqrt(1.5), rel=1e-3)
+    assert 0.05 < metrics["expression"]["blendshapes"]["mean_absolute"] <= 0.1001
+    # Meshes carry the true ids, which these faces no longer have.
+    assert metrics["ssme"]["coverage"] == 0 and metrics["ssme"]["score_px"] is None
+
+
+def test_an_empty_tracker(judge: Judge) -> None:
+    def nobody(frame: int, message: Any) -> Any:
+        message.faces = []
+        return message
+
+    metrics = judge(nobody)
+    assert metrics["tracking"]["tracked_share"] == 0
+    assert metrics["position_mm"]["mean"] is None and metrics["vertices"] is None
+
+
+def test_the_report_needs_nothing_else(judge: Judge, tmp_path: Path) -> None:
+    judge()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("data:image/jpeg") == 6
+    assert page.count("<svg") >= 4
+
+
+def test_the_report_in_a_browser(judge: Judge, tmp_path: Path) -> None:
+    """Chromium loads it without an error, and lays it out."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    judge()
+    picture = tmp_path / "page.png"
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,2400",
+        f"--screenshot={picture}", str(tmp_path / "report" / "report.html"),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "CONSOLE" not in result.stderr, result.stderr
+    assert picture.stat().st_size > 20_000
+
+
+def test_bags_that_lack_something(
+    truth_bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "report")
+    assert cli.main(["evaluate", str(truth_bag), "--out", out]) == 2
+    assert "no FaceArray topic" in capsys.readouterr().err
+    arguments = ["--namespace", "/ground_truth", "--out", out]
+    assert cli.main(["evaluate", str(truth_bag), *arguments]) == 0
+    assert cli.main(["evaluate", str(tmp_path / "none.mcap"), "--out", out]) == 2
+    assert "no such bag" in capsys.readouterr().err
