@@ -137,7 +137,9 @@ def corrupted(subject: Subject, heads: int, progress: Progress) -> list[dict]:
 
 def _stated_mm(model: HeadModel, state: HeadState) -> float:
     """Standard deviation (mm) of the sellion's position, as the fit states it."""
-    return 1e3 * float(np.sqrt(np.trace(face_pose_covariance(model, state)[:3, :3])))
+    covariance = face_pose_covariance(model, state)
+    assert covariance is not None
+    return 1e3 * float(np.sqrt(np.trace(covariance[:3, :3])))
 
 
 def consistency(subject: Subject, fits: int, progress: Progress) -> list[dict]:
@@ -159,7 +161,7 @@ def consistency(subject: Subject, fits: int, progress: Progress) -> list[dict]:
             count = fits if config is not None and "taken" not in name else max(fits // 10, 20)
             nees = _nees(subject, views, noise, config, count, progress)
             low, high = chi2.ppf((0.025, 0.975), 6)
-            mean_band = chi2.ppf((0.025, 0.975), 6 * count) / (6 * count)
+            mean_band = np.asarray(chi2.ppf((0.025, 0.975), 6 * count)) / (6 * count)
             rows.append(
                 {
                     "views": views,
@@ -248,6 +250,7 @@ def _nees(
         seen = observe(subject, truth, rig, noise, rng)
         state = fitter.fit(seen, start=truth, solve_shape=True).state
         covariance = face_pose_covariance(model, state)
+        assert covariance is not None
         have, want = face_pose(model, state), face_pose(model, truth)
         turn = want[:3, :3] @ have[:3, :3].T
         axis = 0.5 * np.array(

@@ -48,7 +48,8 @@ def calibration(subject: Subject, rigs: int, progress: Progress) -> list[dict]:
     """5b. Error of the head against the error of all cameras' rotations, 4 views."""
     rows = []
     for degrees in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0):
-        as_is, refined = [], []
+        as_is: list[float] = []
+        refined: list[float] = []
         for seed in progress(range(rigs)):
             rng = np.random.default_rng(seed)
             rig = arc_rig(4, rng)
