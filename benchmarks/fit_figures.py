@@ -51,7 +51,7 @@ def exact(subject: Subject, heads: int, progress: Progress) -> list[dict]:
             good = position < EXACT_POSITION and max(rotation, own) < EXACT_ROTATION
             found += bool(good and result.valid)
             worst = np.maximum(worst, [position, own, 1e-3 * turn.vertex_mm])
-        row = {"views": views, "heads": heads, "recovered": found}
+        row: dict[str, Any] = {"views": views, "heads": heads, "recovered": found}
         row |= dict(
             zip(
                 ("worst_position_m", "worst_rotation_rad", "worst_skin_m"),
@@ -158,9 +158,9 @@ def consistency(subject: Subject, fits: int, progress: Progress) -> list[dict]:
             ("correlated", Noise(root=root), _noise(*measured)),
             ("correlated, taken as independent", Noise(root=root), NoiseConfig()),
         ):
-            count = fits if config is not None and "taken" not in name else max(fits // 10, 20)
+            count = max(fits // 10, 20) if "taken" in name else fits
             nees = _nees(subject, views, noise, config, count, progress)
-            low, high = chi2.ppf((0.025, 0.975), 6)
+            low, high = np.asarray(chi2.ppf((0.025, 0.975), 6))
             mean_band = np.asarray(chi2.ppf((0.025, 0.975), 6 * count)) / (6 * count)
             rows.append(
                 {
