@@ -50,7 +50,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         self._cameras = CameraSet(self, self.settings.cameras, self.guard)
         self._reader: ViewReader | None = None
         self._core: ViewAligner | None = None
-        self._publishers: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
         self._faces: Any = None
         self._newest_faces: Any = None
         self._grid, self._device = 0, "none"
@@ -64,7 +64,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         self._reader = self._cameras.reader(self._placer, self.drops, self.times)
         for name in self.settings.cameras:
             topic = f"{name}/alignments"
-            self._publishers[name] = self.create_publisher(
+            self._outputs[name] = self.create_publisher(
                 FaceAlignmentArray,
                 topic,
                 _DEPTH,
@@ -72,9 +72,9 @@ class AlignerNode(SetNode[AlignerSettings]):
             )
 
     def _cleanup(self) -> None:
-        for publisher in self._publishers.values():
+        for publisher in self._outputs.values():
             self.destroy_publisher(publisher)
-        self._publishers.clear()
+        self._outputs.clear()
         self._reader = None
 
     def _activate(self, model: HeadModel) -> None:
@@ -171,7 +171,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         name = view.camera.name
         frame = self._cameras.inputs[name].topics.frame or image.header.frame_id
         of_view = [a for a in aligned.alignments if a.camera.name == name]
-        self._publishers[name].publish(
+        self._outputs[name].publish(
             alignment_array_message(
                 self._types, self._model, self._grid, view.camera, frame, view.stamp_ns, of_view
             )

@@ -42,7 +42,7 @@ class HeadNode(SetNode[H]):
         self._outputs: HeadOutputs | None = None
         self._markers: MarkerOutput | None = None
         self._rep155: Rep155Output | None = None
-        self._services: list[Any] = []
+        self._offered: list[Any] = []
         self._stamp_ns = 0
         self._heads_shown = 0
         self._rig_error = ""
@@ -59,18 +59,18 @@ class HeadNode(SetNode[H]):
         self._markers = MarkerOutput(self, model)
         if self.settings.publish_rep155:
             self._rep155 = Rep155Output(self, model)
-        self._services = [
+        self._offered = [
             self.create_service(Trigger, "~/reset", self._serve_reset),
             self.create_service(SetBool, "~/freeze_identity", self._serve_freeze),
         ]
 
     def _cleanup(self) -> None:
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
         for output in (self._outputs, self._markers, self._rep155):
             if output is not None:
                 output.destroy()
-        self._services, self._outputs, self._markers, self._rep155 = [], None, None, None
+        self._offered, self._outputs, self._markers, self._rep155 = [], None, None, None
 
     def _deactivate(self) -> None:
         assert self._outputs is not None

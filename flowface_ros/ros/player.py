@@ -10,7 +10,6 @@ from pathlib import Path
 
 import rclpy
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -22,6 +21,8 @@ from flowface_ros.ros.convert import RclpyTypes
 
 _QUEUE_DEPTH = 10
 _DISCOVERY_POLL_S = 0.05
+_SETTLED_S = 0.5
+"""When no subscription was found for so long, all are."""
 
 
 class Player(Node):
@@ -38,13 +39,20 @@ class Player(Node):
         self._clock_output = self.create_publisher(Clock, "/clock", _QUEUE_DEPTH) if clock else None
 
     def wait_for_subscribers(self, timeout_s: float) -> bool:
-        """Wait until somebody listens to a topic; False after the timeout."""
+        """Wait until somebody listens to a topic and all who do so are found; False after the
+        timeout."""
         end = time.monotonic() + timeout_s
-        while rclpy.ok() and not any(_is_heard(p) for p in self._outputs.values()):
-            if time.monotonic() > end:
+        counts, since = self._listeners(), time.monotonic()
+        while rclpy.ok() and (not any(counts) or time.monotonic() - since < _SETTLED_S):
+            if not any(counts) and time.monotonic() > end:
                 return False
             time.sleep(_DISCOVERY_POLL_S)
+            if (now := self._listeners()) != counts:
+                counts, since = now, time.monotonic()
         return rclpy.ok()
+
+    def _listeners(self) -> list[int]:
+        return [publisher.get_subscription_count() for publisher in self._outputs.values()]
 
     def play(self, rate: float) -> Iterator[str]:
         """Publish every message once at `rate` times the recorded pace; yields its topic."""
@@ -59,10 +67,6 @@ class Player(Node):
                 self._clock_output.publish(_clock_message(time_ns))
             self._outputs[topic].publish(data)
             yield topic
-
-
-def _is_heard(publisher: Publisher) -> bool:
-    return publisher.get_subscription_count() > 0
 
 
 def _qos(latched: bool) -> QoSProfile:

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed")
 
+PROFILE = Path(__file__).parents[2] / "config/fastdds.xml"
 HIGHEST_SAFE_DOMAIN = 101
 """Beyond this, DDS ports overlap Linux's ephemeral ports."""
 
@@ -26,6 +27,7 @@ def ros_domain() -> Iterator[None]:
     before = dict(os.environ)
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, HIGHEST_SAFE_DOMAIN))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
     yield
     os.environ.clear()
     os.environ.update(before)

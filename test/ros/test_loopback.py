@@ -1,0 +1,284 @@
+"""Whole runs over DDS: a player, the nodes and this recorder, each in its own process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from ros_world import CAMERAS, RIG_FRAME, frame_of, make_world
+from scipy.spatial.transform import Rotation
+from tf2_msgs.msg import TFMessage
+from track_world import START_NS
+
+from flowface_ros.bag.face_messages import (
+    RosbagsTypes,
+    camera_info_message,
+    header_message,
+    read_face,
+    read_mesh,
+    stamp_ns,
+    tf_message,
+)
+from flowface_ros.bag.images import image_fields
+from flowface_ros.bag.message_types import message_types
+from flowface_ros.bag.reader import open_bag
+from flowface_ros.bag.recording import FACES_TOPIC, MESHES_TOPIC
+from flowface_ros.bag.writer import BagWriter
+from flowface_ros.head.skinning import pose_vertices
+from flowface_ros.msg import FaceArray, FaceMesh, HeadModel
+from flowface_ros.rigid import apply, inverse, transform
+from flowface_ros.track.tracked_head import face_pose
+
+HERE = Path(__file__).parent
+SETS = 20
+PATIENCE_S = 60.0
+MM = 1e-3
+
+
+@pytest.fixture(scope="module")
+def world_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bag of the world that the fake networks know."""
+    path = tmp_path_factory.mktemp("bag") / "world.mcap"
+    world, types = make_world(), RosbagsTypes(message_types().types)
+    with BagWriter(path) as bag:
+        mounted = [(RIG_FRAME, frame_of(c.name), c.rig_from_camera, 0) for c in world.cameras]
+        bag.write("/tf_static", tf_message(types, mounted), START_NS, latched=True)
+        for index in range(SETS):
+            for frame in world.frames(index):
+                name, stamp = frame.camera.name, frame.stamp_ns
+                header = header_message(types, stamp, frame_of(name))
+                info = camera_info_message(types, frame.camera, stamp)
+                info.header.frame_id = frame_of(name)
+                fields = image_fields(frame.image)
+                image = types["sensor_msgs/msg/Image"](header=header, **fields)
+                bag.write(f"/{name}/camera_info", info, stamp)
+                bag.write(f"/{name}/image_raw", image, stamp)
+    return path
+
+
+@contextmanager
+def process(*command: Any) -> Iterator[subprocess.Popen]:
+    """A process that is gone afterwards, and ended cleanly when asked to."""
+    running = subprocess.Popen([sys.executable, *map(str, command)])
+    try:
+        yield running
+        if running.poll() is None:
+            running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=20) == 0
+    finally:
+        running.kill()
+        running.wait()
+
+
+def ros_args(*remappings: str, **parameters: Any) -> list[str]:
+    arguments = ["--ros-args"]
+    for remapping in remappings:
+        arguments += ["-r", remapping]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name.replace('__', '.')}:={value}"]
+    return arguments
+
+
+class Recorder:
+    """Keeps what a node that publishes heads says."""
+
+    def __init__(self, node: Any, name: str) -> None:
+        self._node = node
+        self.faces: list[FaceArray] = []
+        self.meshes: list[FaceMesh] = []
+        self.models: list[HeadModel] = []
+        self.transforms: dict[tuple[str, int], np.ndarray] = {}
+        self.values: dict[str, str] = {}
+        self._name = name
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(FaceArray, f"/{name}/faces", self.faces.append, 100)
+        node.create_subscription(FaceMesh, f"/{name}/meshes", self.meshes.append, 100)
+        node.create_subscription(HeadModel, f"/{name}/head_model", self.models.append, latched)
+        node.create_subscription(TFMessage, "/tf", self._on_transforms, 100)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    @property
+    def ready(self) -> bool:
+        return self.values.get("state") == "active"
+
+    def spin_until(self, condition: Callable[[], Any]) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        while not condition() and time.monotonic() < end:
+            rclpy.spin_once(self._node, timeout_sec=0.02)
+        return bool(condition())
+
+    def settle(self) -> None:
+        """Spin until the counters say that nothing is on the way."""
+
+        def settled() -> bool:
+            return int(self.values["sets"]) > 0 and self.answered_or_dropped == int(
+                self.values["sets"]
+            )
+
+        assert self.spin_until(settled), self.values
+        self.values.pop("state", None)
+        assert self.spin_until(lambda: self.ready and settled()), self.values
+
+    @property
+    def answered_or_dropped(self) -> int:
+        drops = [int(v) for k, v in self.values.items() if k.startswith("dropped sets:")]
+        return int(self.values["answers"]) + sum(drops)
+
+    def _on_transforms(self, message: TFMessage) -> None:
+        for entry in message.transforms:
+            t, q = entry.transform.translation, entry.transform.rotation
+            rotation = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+            key = entry.child_frame_id, stamp_ns(entry)
+            assert key not in self.transforms, "two transforms for one stamp"
+            self.transforms[key] = transform(rotation, [t.x, t.y, t.z])
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f"{self._name}: {self._name}":
+                self.values = {entry.key: entry.value for entry in status.values}
+
+
+def play(bag: Path, recorder: Recorder, *options: Any) -> None:
+    with process("-m", "flowface_ros.ros.player", bag, *options) as player:
+        assert recorder.spin_until(lambda: player.poll() is not None)
+    recorder.settle()
+    assert recorder.spin_until(lambda: len(recorder.faces) >= int(recorder.values["answers"]))
+
+
+def test_every_set_is_answered_as_the_truth_is_and_loops_are_equal(
+    node: Any, world_bag: Path
+) -> None:
+    recorder = Recorder(node, "tracker")
+    arguments = ros_args(cameras=f"[{','.join(CAMERAS)}]", rig_frame=RIG_FRAME)
+    with process(HERE / "fake_node.py", "tracker", *arguments):
+        assert recorder.spin_until(lambda: recorder.ready)
+        play(world_bag, recorder, "--loop", 2, "--rate", 0.25)
+        assert len(recorder.faces) == int(recorder.values["answers"])
+        assert int(recorder.values["sets"]) == 2 * SETS
+        assert len(recorder.faces) == 2 * SETS, "slow enough for no drop"
+        check_truth(recorder)
+        late = Recorder(node, "tracker")
+        assert late.spin_until(lambda: late.models), "a late subscriber gets the head model"
+    (model,) = late.models
+    assert model.model_hash == make_world().model.model_hash
+    first, second = recorder.faces[:SETS], recorder.faces[SETS:]
+    for a, b in zip(first, second, strict=True):
+        assert [f.id for f in a.faces] == ["p1"]
+        assert [f.id for f in b.faces] == ["p2"]
+        b.faces[0].id = "p1"
+        assert a == b
+
+
+def check_truth(recorder: Recorder) -> None:
+    """Transforms, faces and meshes agree with each other and with the world."""
+    world = make_world()
+    meshes = {(m.id, stamp_ns(m)): m for m in recorder.meshes}
+    for faces in recorder.faces:
+        stamp = stamp_ns(faces)
+        (state,) = world.states((stamp - START_NS) * 1e-9)
+        (face,) = faces.faces
+        record, truth = read_face(face), face_pose(world.model, state)
+        assert np.linalg.norm(record.rig_from_face[:3, 3] - truth[:3, 3]) < 2 * MM
+        broadcast = recorder.transforms[f"face_{face.id}", stamp]
+        assert np.allclose(broadcast, record.rig_from_face, atol=1e-9)
+        assert (f"gaze_{face.id}", stamp) in recorder.transforms
+        if (face.id, stamp) in meshes:
+            vertices = read_mesh(meshes[face.id, stamp])
+            true = apply(inverse(truth), pose_vertices(world.model, state))
+            skin = world.model.vertex_groups["face"]
+            error = np.linalg.norm(vertices - true, axis=1)[skin]
+            assert error.mean() < 3 * MM
+    assert len(meshes) > SETS
+
+
+def test_two_aligners_and_a_fitter_give_the_heads_of_one_tracker(
+    node: Any, world_bag: Path
+) -> None:
+    whole, split = Recorder(node, "tracker"), Recorder(node, "fitter")
+    cameras = f"[{','.join(CAMERAS)}]"
+    fake = HERE / "fake_node.py"
+    with (
+        process(fake, "tracker", *ros_args(cameras=cameras, rig_frame=RIG_FRAME)),
+        process(fake, "aligner", *ros_args("__node:=aligner_left", cameras="[left]")),
+        process(fake, "aligner", *ros_args("__node:=aligner_right", cameras="[center,right]")),
+        process(
+            "-m",
+            "flowface_ros.ros.fitter_node",
+            *ros_args("/tf:=/fitter/tf", cameras=cameras, rig_frame=RIG_FRAME),
+        ),
+    ):
+        assert whole.spin_until(lambda: whole.ready and split.ready)
+        assert whole.spin_until(lambda: node.count_publishers("/right/alignments"))
+        play(world_bag, split, "--rate", 0.15)
+    of_whole = {stamp_ns(faces): faces for faces in whole.faces}
+    assert len(of_whole) == SETS
+    assert len(split.faces) == SETS
+    for faces in split.faces:
+        (a,), (b,) = of_whole[stamp_ns(faces)].faces, faces.faces
+        pose, other = read_face(a).rig_from_face, read_face(b).rig_from_face
+        assert a.views == b.views
+        assert np.linalg.norm(pose[:3, 3] - other[:3, 3]) < 0.1 * MM
+        assert np.allclose(pose[:3, :3], other[:3, :3], atol=1e-3)
+
+
+def test_two_subscribers_with_different_qos_both_get_meshes(node: Any, world_bag: Path) -> None:
+    recorder = Recorder(node, "tracker")
+    got: dict[str, list[FaceMesh]] = {"reliable": [], "best effort": []}
+    unreliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    for name, qos in (("reliable", QoSProfile(depth=5)), ("best effort", unreliable)):
+        node.create_subscription(FaceMesh, "/tracker/meshes", got[name].append, qos)
+    arguments = ros_args(cameras="[center]", rig_frame=RIG_FRAME)
+    with process(HERE / "fake_node.py", "tracker", *arguments):
+        assert recorder.spin_until(lambda: recorder.ready)
+        play(world_bag, recorder, "--rate", 0.3)
+    assert all(got.values())
+
+
+@pytest.fixture(scope="module")
+def synthetic_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from flowface_ros.bag.recording import record_scene
+    from flowface_ros.synth.scene import SceneConfig
+
+    path = tmp_path_factory.mktemp("synthetic") / "scene.mcap"
+    record_scene(SceneConfig(seed=3, cameras=3, fps=15.0, duration_s=2.0), path)
+    return path
+
+
+@pytest.mark.slow
+def test_synthetic_people_with_the_real_networks(node: Any, synthetic_bag: Path) -> None:
+    recorder = Recorder(node, "tracker")
+    with open_bag(synthetic_bag) as bag:
+        names = [topic.split("/")[1] for topic in bag.topics if topic.endswith("camera_info")]
+        truth = {stamp_ns(m): m for _, _, m in bag.messages([FACES_TOPIC])}
+        true_meshes = {stamp_ns(m): m for _, _, m in bag.messages([MESHES_TOPIC])}
+    names = [name for name in ("left", "center", "right") if name in names] or names
+    transports = {f"{name}__transport": "compressed" for name in names}
+    arguments = ros_args(cameras=f"[{','.join(names)}]", rig_frame=RIG_FRAME, **transports)
+    with process("-m", "flowface_ros.ros.tracker_node", *arguments):
+        assert recorder.spin_until(lambda: recorder.ready)
+        play(synthetic_bag, recorder, "--loop", 2, "--rate", 0.1)
+    assert len(recorder.faces) == int(recorder.values["answers"])
+    half = len(recorder.faces) // 2
+    assert half == len(true_meshes)
+    errors = []
+    for first, second in zip(recorder.faces[:half], recorder.faces[half:], strict=True):
+        assert first.header == second.header
+        for a, b in zip(first.faces, second.faces, strict=True):
+            pose, again = read_face(a).rig_from_face, read_face(b).rig_from_face
+            assert np.array_equal(pose, again), "the second loop equals the first"
+            nearest = min(truth, key=lambda stamp: abs(stamp - stamp_ns(first)))
+            true = read_face(truth[nearest].faces[0]).rig_from_face
+            errors.append(np.linalg.norm(pose[:3, 3] - true[:3, 3]))
+    assert len(errors) > 0.8 * half
+    assert np.median(errors) < 15 * MM
