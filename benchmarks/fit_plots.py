@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,10 @@ def write_docs(docs: Path, found: dict[str, Any]) -> None:
     """Replace the tables between the markers of docs/fit.md that this run has figures of."""
     page = docs / "fit.md"
     text = page.read_text(encoding="utf-8")
+    load = os.getloadavg()[0]
     for name, rows in found.items():
         table = _table(rows if isinstance(rows, list) else [rows])
-        block = (
-            f"<!-- {name} -->\n{TITLES[name]}:\n\n{table}\n\n{machine_description()}.\n<!-- end -->"
-        )
+        block = f"<!-- {name} -->\n{TITLES[name]}:\n\n{table}\n\n{machine_description()}, load {load:.1f}.\n<!-- end -->"
         pattern = re.compile(rf"<!-- {name} -->.*?<!-- end -->", re.S)
         if not pattern.search(text):
             raise ValueError(f"{page} has no place for {name}")
