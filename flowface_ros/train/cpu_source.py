@@ -37,6 +37,7 @@ TEXTURE_SIZE, HAIR_STRANDS = 512, 1500
 DEPTH_SLACK_M = 0.006
 """A texel is seen where the surface in the picture is not further from it than this."""
 
+_FAR_PX = -1e4
 _KEPT_PEOPLE = 64
 """People that a worker remembers, some 3 MB each."""
 
@@ -135,13 +136,14 @@ def texel_truth(
     A texel behind the camera is far outside of the picture.
     """
     points = rigid.apply(camera.camera_from_rig, texels.positions(state))
-    pixels, valid = camera.project(points)
-    pixels = np.where(valid[:, None], pixels, -1e4).astype(np.float32)
+    projected, valid = camera.project(points)
+    pixels: NDArray[np.float32] = np.where(valid[:, None], projected, _FAR_PX).astype(np.float32)
     column, row = np.rint(pixels).astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height)
     column, row = np.where(inside, column, 0), np.where(inside, row, 0)
     near = np.abs(image.fragments.depth[row, column] - points[:, 2]) < DEPTH_SLACK_M
-    return pixels, inside & near & (image.face[row, column] == head)
+    visible: NDArray[np.bool_] = inside & near & (image.face[row, column] == head)
+    return pixels, visible
 
 
 def iod_px(landmarks: NDArray[np.float64], camera: Camera) -> NDArray[np.float32]:
@@ -151,7 +153,7 @@ def iod_px(landmarks: NDArray[np.float64], camera: Camera) -> NDArray[np.float32
     """
     left, right = landmarks[LEFT_EYE_OUTER], landmarks[RIGHT_EYE_OUTER]
     distance = np.linalg.norm(left - right) / (0.5 * (left + right)[2])
-    return np.float32(distance * camera.intrinsics[0, 0])  # type: ignore[return-value]
+    return np.asarray(distance * camera.intrinsics[0, 0], np.float32)
 
 
 class _Numbered(Dataset):

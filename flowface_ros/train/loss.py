@@ -53,8 +53,11 @@ def stage_weights(progress: float) -> LossWeights:
     """Weights at a share [0, 1] of all steps."""
     first = _ramp(progress, _HEATMAP_UNTIL)
     second = _ramp(progress, _DISTANCE_UNTIL)
-    stages = ((1 - first, HEATMAP_STAGE), (first * (1 - second), DISTANCE_STAGE))
-    stages = (*stages, (first * second, JOINT_STAGE))
+    stages = (
+        (1 - first, HEATMAP_STAGE),
+        (first * (1 - second), DISTANCE_STAGE),
+        (first * second, JOINT_STAGE),
+    )
     names = ("heatmap", "distance", "sigma", "joint")
     return LossWeights(*(sum(share * getattr(s, n) for share, s in stages) for n in names))
 
@@ -95,8 +98,8 @@ def flow_loss(
     if output.heatmap is not None and answered is not None:
         logits = output.heatmap.logits[:, answered].float()
         parts["heatmap"] = heatmap_loss(logits, truth_px, inside, crop_px)
-    loss = sum(getattr(weights, name) * value for name, value in parts.items())
-    return loss, {name: value.detach() for name, value in parts.items()}  # type: ignore[return-value]
+    loss = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
+    return loss, {name: value.detach() for name, value in parts.items()}
 
 
 def heatmap_loss(logits: Tensor, truth_px: Tensor, inside: Tensor, crop_px: int) -> Tensor:

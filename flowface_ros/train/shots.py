@@ -7,7 +7,7 @@ detector and tracker get wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,9 @@ class Shots:
 
     def __len__(self) -> int:
         return len(self.rotation)
+
+    def __getitem__(self, rows: slice) -> Shots:
+        return Shots(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def state(self, row: int, shape: Array) -> HeadState:
         """The head of one view, for a person of this shape (S,)."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
@@ -82,23 +84,31 @@ class _Trainer:
     ) -> None:
         self.config, self.out, self.processes = config, out, processes
         self.model, self.learner = model, learner
-        self.pictures: ValidationSet | None = None
-        self.curves: CurveWriter | None = None
-        if processes.first:
-            self.pictures = draw_validation(
-                synth_config(config), config.validation_pictures, config.workers
-            )
-            self.curves = CurveWriter(out, learner.step)
+        self.curves = CurveWriter(out, learner.step) if processes.first else None
+        self._stopped = False
 
     def run(self, deadline: float | None) -> None:
-        source = open_source(self.config, self.model, self.processes)
-        try:
-            self._loop(source, deadline)
-        finally:
-            source.close()
-        self._finish()
+        config = self.config
+        with ThreadPoolExecutor(1) as executor:
+            # Drawn while the source gets ready and the first steps are taken.
+            count = config.validation_pictures if self.processes.first else 0
+            pictures = executor.submit(draw_validation, synth_config(config), count, config.workers)
+            source = open_source(config, self.model, self.processes)
+            before = signal.signal(signal.SIGTERM, self._stop)
+            try:
+                self._loop(source, deadline, pictures)
+            finally:
+                signal.signal(signal.SIGTERM, before)
+                source.close()
+            self._finish(pictures)
 
-    def _loop(self, source: DataSource, deadline: float | None) -> None:
+    def _stop(self, *_: object) -> None:
+        """Ends the run after the present step, as when its time is up."""
+        self._stopped = True
+
+    def _loop(
+        self, source: DataSource, deadline: float | None, pictures: Future[ValidationSet | None]
+    ) -> None:
         learner, total = self.learner, self.config.steps
         batches = fetched_ahead(source.batches(learner.step), self.processes.device)
         saved = time.monotonic()
@@ -107,11 +117,12 @@ class _Trainer:
             self._step(next(batches), bar)
             now = time.monotonic()
             if learner.step % self.config.validate_every == 0 and learner.step < total:
-                self._validate()
+                self._validate(pictures.result())
             if now - saved > _SAVE_EVERY_S:
                 self._save()
                 saved = now
-            if self.processes.any_of(deadline is not None and now > deadline):
+            late = deadline is not None and now > deadline
+            if self.processes.any_of(late or self._stopped):
                 break
         bar.close()
 
@@ -126,17 +137,17 @@ class _Trainer:
             self.curves.add(learner.step, read)
             bar.set_postfix(loss=f"{read['train/loss']:.3f}")
 
-    def _validate(self) -> dict[str, dict[str, float]]:
-        if self.pictures is None or self.curves is None:
+    def _validate(self, pictures: ValidationSet | None) -> dict[str, dict[str, float]]:
+        if self.curves is None or pictures is None:
             return {}
         mean = self.learner.mean.applied(self.learner.network)
         assert isinstance(mean, FlowNetwork)
-        figures = validate(mean, self.model, self.pictures)
+        figures = validate(mean, self.model, pictures)
         step = self.learner.step
         values = {f"validation/{n}": row["mean_iod_percent"] for n, row in figures.items()}
         values["validation/sigma_rms"] = figures["visible"]["sigma_rms"]
         self.curves.add(step, values)
-        draw_sheet(self.out / "overlay.png", mean, self.pictures)
+        draw_sheet(self.out / "overlay.png", mean, pictures)
         draw_curves(self.out)
         tqdm.write(f"step {step}\n{format_figures(figures)}")
         return figures
@@ -145,9 +156,9 @@ class _Trainer:
         if self.processes.first:
             self.learner.save(self.out / STATE_NAME)
 
-    def _finish(self) -> None:
+    def _finish(self, pictures: Future[ValidationSet | None]) -> None:
         self._save()
-        figures = self._validate()
+        figures = self._validate(pictures.result())
         if self.processes.first and self.curves is not None:
             self.curves.close()
             self.learner.save_mean(self.out / MEAN_NAME)

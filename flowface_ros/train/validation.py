@@ -37,10 +37,12 @@ class ValidationSet:
         return len(self.image)
 
 
-def draw_validation(config: SynthConfig, count: int, workers: int) -> ValidationSet:
+def draw_validation(config: SynthConfig, count: int, workers: int) -> ValidationSet | None:
     """`count` pictures of people that no run with this seed has seen; every second batch of them
-    by a bad camera."""
-    size = min(_CHUNK, count)
+    by a bad camera. None of none."""
+    if count == 0:
+        return None
+    size = min(_CHUNK, max(1, count // 2))
     chosen = replace(
         config, seed=config.seed + VALIDATION_SEED, batch_size=size, people=10**6, fresh_every=10**6
     )

@@ -31,7 +31,7 @@ def test_posed_vertices_are_the_models() -> None:
         expected = pose_vertices(model, state)
         np.testing.assert_allclose(posed.vertices[k], expected, atol=3e-6)
         normals = mesh_normals(
-            posed.vertices[k : k + 1].double(), torch.from_numpy(model.triangles).long()
+            posed.vertices[k : k + 1].double(), torch.from_numpy(model.triangles.astype(np.int64))
         )
         close = (normals[0].numpy() * vertex_normals(expected, model.triangles)).sum(axis=1)
         assert np.median(close) > 0.9999 and np.mean(close > 0.99) > 0.98

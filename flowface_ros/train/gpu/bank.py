@@ -95,7 +95,7 @@ class Lights:
     colors: Tensor
     radius: Tensor
 
-    def __getitem__(self, rows: Tensor) -> Lights:
+    def __getitem__(self, rows: Tensor | slice) -> Lights:
         return Lights(*(t[rows] for t in self.tensors()))
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -44,8 +44,8 @@ class Drawing:
     position, direction: (N, 3); direction is the normal, of strands the tangent. uv: (N, 2).
     occlusion, half_width, shadow_width: (N,). vertex_image: (N,). triangles: (T, 3). image,
     material: (T,). materials: (M, 11). first_texel: (M,) in the bank's texels, -1 for none.
-    first_row: (B,) of the heads' materials. head_triangles: how many of them are the heads'. eye_axis: (B, 2, 3) gaze. up_px: (B, 2).
-    center: (B, 3) of the skull.
+    first_row: (B,) of the heads' materials. head_triangles: how many of them are the heads'.
+    eye_axis: (B, 2, 3) gaze. up_px: (B, 2). center: (B, 3) of the skull.
     """
 
     position: Tensor

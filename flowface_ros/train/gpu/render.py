@@ -112,7 +112,7 @@ def texels_seen(
     position_px: (B, Q, 2), depth_m: (B, Q). A texel is seen when at least two of the four samples
     of its nearest pixel see a head's surface, and one not further than slack_m from the texel.
     """
-    batch, height, width = seen.triangle.shape
+    batch, height = seen.triangle.shape[:2]
     column, row = torch.round(position_px).long().unbind(dim=2)
     size = height // _SAMPLES
     inside = (column >= 0) & (row >= 0) & (column < size) & (row < size)

@@ -22,7 +22,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.synth.background import sample_background
 from flowface_ros.synth.light import sample_light
-from flowface_ros.train.batch import Batch
+from flowface_ros.train.batch import Batch, joined
 from flowface_ros.train.cpu_source import OCCLUDER_SHARE, SHOTS, SynthConfig, make_person
 from flowface_ros.train.gpu.asset import Asset, occluder_asset, person_asset
 from flowface_ros.train.gpu.bank import (
@@ -40,6 +40,10 @@ THINGS, LIGHTS, BACKGROUNDS = 2, 3, 4
 """Streams of random numbers, beside those of `cpu_source`."""
 _THING_COUNT, _LIGHT_COUNT, _BACKGROUND_COUNT = 192, 2048, 768
 _BACKGROUND_PX = 320
+_DRAWN_AT_ONCE = 64
+"""Pictures, for which the GPU needs some 10 GB."""
+_THING_TURN = 0.6
+"""Radians that things are turned at most, beyond how they were made."""
 _AHEAD = 16
 """People asked for before they are needed, times the number of workers."""
 
@@ -114,15 +118,19 @@ class GpuSource:
         rng = config.rng(SHOTS, number)
         shots = sample_shots(self._model, rng, config.batch_size)
         draws = rng.integers(config.people, size=config.batch_size)
-        people = [self._people[int(draw)] for draw in draws]
+        turns = torch.from_numpy(rng.uniform(-_THING_TURN, _THING_TURN, config.batch_size))
         cast = Cast(
-            people,
+            [self._people[int(draw)] for draw in draws],
             self._some_things(rng),
-            torch.from_numpy(rng.uniform(-0.6, 0.6, config.batch_size)).float().to(self._device),
+            turns.float().to(self._device),
             self._lights[self._rows(rng, _LIGHT_COUNT)],
             self._some_backgrounds(rng),
         )
-        return self._studio.batch(shots, cast, self._texels)
+        parts = [
+            self._studio.batch(shots[rows], cast[rows], self._texels)
+            for rows in _slices(config.batch_size, _DRAWN_AT_ONCE)
+        ]
+        return joined(parts)
 
     def _rows(self, rng: np.random.Generator, count: int) -> Tensor:
         rows = rng.integers(count, size=self._config.batch_size)
@@ -150,6 +158,10 @@ _BRIGHTEST = 2.0
 """Linear light that a background's byte of 255 stands for."""
 
 
+def _slices(count: int, most: int) -> list[slice]:
+    return [slice(start, min(start + most, count)) for start in range(0, count, most)]
+
+
 class _Makers:
     """Worker processes that make assets by number; without workers this process does."""
 
@@ -160,6 +172,8 @@ class _Makers:
         if workers:
             context = multiprocessing.get_context("forkserver")
             self._pool = ProcessPoolExecutor(workers, context, _start_worker, (config,))
+            # The first worker compiles what the others then read from numba's cache.
+            self._pool.submit(_make_person, 0).result()
         else:
             _start_worker(config)
         self._asked: dict[int, Future[Asset]] = {}

@@ -37,6 +37,15 @@ class Cast:
     lights: Lights
     background: Tensor
 
+    def __getitem__(self, rows: slice) -> Cast:
+        return Cast(
+            self.people[rows],
+            self.things[rows],
+            self.turns[rows],
+            self.lights[rows],
+            self.background[rows],
+        )
+
 
 class GpuStudio:
     """Draws batches of views of a head model."""
