@@ -1,10 +1,10 @@
-"""`flowface evaluate`: how good a tracker's recording is, against the truth."""
+"""`flowface evaluate`: how good a tracker's recording, or its meshes on disk, are."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowface_ros.bag.evaluation_input import Transforms
@@ -18,14 +18,29 @@ _ALL_S = 1e8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "prediction", type=Path, help="bag with FaceArray, FaceMesh and HeadModel of a tracker"
-    )
-    parser.add_argument(
-        "--truth",
+        "prediction",
         type=Path,
-        help="bag with the truth, CameraInfo, TF and images (default: the prediction's)",
+        help="bag with FaceArray, FaceMesh and HeadModel of a tracker; with --now, --facescape "
+        "and --multiface a folder of meshes",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    against = parser.add_mutually_exclusive_group()
+    against.add_argument(
+        "--truth",
+        type=Path,
+        metavar="BAG",
+        help="bag with the truth, CameraInfo, TF and images (default: the prediction's)",
+    )
+    against.add_argument("--now", type=Path, metavar="FOLDER", help="the NoW benchmark's data")
+    against.add_argument(
+        "--facescape", type=Path, metavar="FOLDER", help="FaceScape meshes of the same names"
+    )
+    against.add_argument(
+        "--multiface",
+        type=Path,
+        metavar="FOLDER",
+        help="tracked_mesh/SEGMENT of a person of the Multiface data set",
+    )
     parser.add_argument(
         "--namespace", help="of the tracker's topics, when the bag has several trackers"
     )
@@ -37,9 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a head model that meshes are of, beyond the built-in one; may be repeated",
     )
+    parser.add_argument(
+        "--metrical", action="store_true", help="with --now: meshes are in metres, not scaled"
+    )
+    parser.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="CAMERA",
+        help="with --multiface: only this camera; may be repeated (default: all with images)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.now or args.facescape or args.multiface:
+        return _judge_meshes(args)
+    return _judge_bag(args)
+
+
+def _judge_bag(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from flowface_ros.bag.evaluation_input import read_recording
@@ -67,6 +98,35 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.out, {**sources, **metrics}, pictures)
     print(format_summary(metrics))
     print(f"wrote {args.out / 'report.html'} and {args.out / 'metrics.json'}")
+    return 0
+
+
+def _judge_meshes(args: argparse.Namespace) -> int:
+    import json
+
+    from tqdm import tqdm
+
+    from flowface_ros.evaluate import disk_benchmarks as disk
+    from flowface_ros.evaluate.report import finite_or_none
+
+    def progress(items: list) -> Any:
+        return tqdm(items, dynamic_ncols=True)
+
+    if args.now:
+        metrics = disk.now_figures(args.now, args.prediction, args.metrical, progress)
+    elif args.facescape:
+        metrics = disk.facescape_figures(args.facescape, args.prediction, progress=progress)
+    else:
+        entity, segment = args.multiface.parent.parent, args.multiface.name
+        views = tuple(args.view)
+        metrics = disk.multiface_figures(entity, segment, args.prediction, views, progress)
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(finite_or_none(metrics), indent=1)
+    (args.out / "metrics.json").write_text(text + "\n")
+    for name, value in metrics.items():
+        if not isinstance(value, dict | list):
+            print(f"{name:26} {value:.4g}" if isinstance(value, float) else f"{name:26} {value}")
+    print(f"wrote {args.out / 'metrics.json'}")
     return 0
 
 
