@@ -40,7 +40,8 @@ def write_docs(docs: Path, found: dict[str, Any]) -> None:
     load = os.getloadavg()[0]
     for name, rows in found.items():
         table = _table(rows if isinstance(rows, list) else [rows])
-        block = f"<!-- {name} -->\n{TITLES[name]}:\n\n{table}\n\n{machine_description()}, load {load:.1f}.\n<!-- end -->"
+        machine = f"{machine_description()}, load {load:.1f}."
+        block = f"<!-- {name} -->\n{TITLES[name]}:\n\n{table}\n\n{machine}\n<!-- end -->"
         pattern = re.compile(rf"<!-- {name} -->.*?<!-- end -->", re.S)
         if not pattern.search(text):
             raise ValueError(f"{page} has no place for {name}")

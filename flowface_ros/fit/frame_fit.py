@@ -264,7 +264,8 @@ class FrameFitter:
             or sigmas[3:].max() > accept.max_rotation_sigma
         ):
             return FitStatus.UNCERTAIN
-        if report.stop is Stop.ITERATIONS and report.gain > problem.size:
+        cold = report.iterations > self.config.solver.max_tracking_iterations
+        if report.stop is Stop.ITERATIONS and report.gain > (1.0 if cold else problem.size):
             return FitStatus.NOT_CONVERGED
         return FitStatus.OK
 

@@ -104,10 +104,10 @@ def _descend(
         trial = problem.moved(here.estimate, step)
         there = _At(trial, *problem.squared_residuals(trial))
         energy = problem.energy(there.squared, equations.scale, trial)
-        if energy <= equations.energy and there.behind <= here.behind:
+        if gain >= 0 and energy <= equations.energy and there.behind <= here.behind:
             return there, float(energy), gain, damping
         damping *= _DAMPING_UP
-        if damping > _WORST_DAMPING or gain < tolerance:
+        if damping > _WORST_DAMPING or 0 <= gain < tolerance:
             return None, equations.energy, gain, damping
 
 
@@ -127,8 +127,7 @@ def _next_scale(squared: Array, scale: float) -> tuple[bool, float]:
 def bounded_step(hessian: Array, gradient: Array, low: Array, high: Array, damping: float) -> Array:
     """argmin of gradient^T s + s^T (hessian + damping diag(hessian)) s / 2 with low <= s <= high.
 
-    Primal-dual active set; if it does not settle, the last step is cut to the box, which
-    Levenberg-Marquardt can still accept or refuse.
+    Primal-dual active set; if it does not settle, a feasible step that may fall short.
     """
     diagonal = np.diagonal(hessian)
     damped = hessian + np.diag(damping * np.maximum(diagonal, 1e-12 * diagonal.max()))
@@ -145,9 +144,23 @@ def bounded_step(hessian: Array, gradient: Array, low: Array, high: Array, dampi
         new[free] = _solve(damped[np.ix_(free, free)], right)
         force = np.where(free, 0.0, -(gradient + damped @ new))
         if np.array_equal(new, step):
-            break
+            return np.clip(step, low, high)
         step = new
-    return np.clip(step, low, high)
+    return _clamped_step(damped, gradient, low, high)
+
+
+def _clamped_step(damped: Array, gradient: Array, low: Array, high: Array) -> Array:
+    """A feasible step, not the best: entries that would leave the box are held at its side."""
+    step, free = np.zeros_like(gradient), np.ones(len(gradient), bool)
+    while free.any():
+        right = -gradient[free] - damped[np.ix_(free, ~free)] @ step[~free]
+        step[free] = _solve(damped[np.ix_(free, free)], right)
+        outside = free & ((step < low) | (step > high))
+        if not outside.any():
+            break
+        step = np.clip(step, low, high)
+        free &= ~outside
+    return step
 
 
 def _solve(matrix: Array, right: Array) -> Array:
