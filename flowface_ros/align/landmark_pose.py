@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.align.embedding import SKIN_POINTS, landmark_points
+from flowface_ros.align.embedding import SKIN_POINTS, landmark_points, open_mouth_positions
 from flowface_ros.head.model import HeadModel
 
 Array = NDArray[np.float64]
@@ -19,7 +19,8 @@ class LandmarkPose:
 
     rotation: (2, 3) rows are the crop's x and y axes in the head's frame, of unit length.
     scale: crop pixels per metre.
-    misfit: rms distance of the points to the mean head in this view, metres.
+    misfit: rms distance of the points to the mean head in this view, metres, after its mouth has
+        been opened as far as fits.
     """
 
     rotation: Array
@@ -50,16 +51,18 @@ class LandmarkPoseFitter:
 
     def __init__(self, model: HeadModel) -> None:
         points = landmark_points(model)[:SKIN_POINTS]
-        self._head = points.interpolate(model.triangles, model.template.astype(np.float64))
-        self._solve = np.linalg.pinv(np.column_stack([np.ones(SKIN_POINTS), self._head]))
+        head = points.interpolate(model.triangles, model.template.astype(np.float64))
+        opening = open_mouth_positions(model, points) - head
+        self._head, self._opening = head, opening
+        self._solve = np.linalg.pinv(np.column_stack([np.ones(SKIN_POINTS), head, opening]))
 
     def fit(self, points_crop: Array) -> LandmarkPose:
         """points_crop: (468 or more, 2) crop pixels."""
         points = points_crop[:SKIN_POINTS]
-        affine = self._solve @ points
-        left, stretch, right = np.linalg.svd(affine[1:].T, full_matrices=False)
+        linear = self._solve @ points
+        left, stretch, right = np.linalg.svd(linear[1:4].T, full_matrices=False)
         rotation, scale = left @ right, float(stretch.mean())
-        offset = points - scale * self._head @ rotation.T
+        offset = points - self._opening @ linear[4:] - scale * self._head @ rotation.T
         offset -= offset.mean(axis=0)
         misfit = np.sqrt((offset**2).sum(axis=1).mean()) / max(scale, 1e-9)
         return LandmarkPose(rotation, scale, float(misfit))

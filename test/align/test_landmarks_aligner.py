@@ -17,7 +17,12 @@ from flowface_ros.align.aligner import (
     make_aligner,
 )
 from flowface_ros.align.crop import make_crop
-from flowface_ros.align.embedding import IRIS_POINTS, SKIN_POINTS, landmark_points
+from flowface_ros.align.embedding import (
+    IRIS_POINTS,
+    SKIN_POINTS,
+    landmark_points,
+    open_mouth_positions,
+)
 from flowface_ros.align.landmark_errors import (
     FACING_KNOTS,
     LandmarkErrors,
@@ -82,6 +87,17 @@ def test_pose_of_the_mean_head_is_exact(yaw: float, pitch: float, roll: float) -
     up = pose.crop_from_upright @ [0, -1]
     projected_up = expected[:2, 1] / np.linalg.norm(expected[:2, 1])
     np.testing.assert_allclose(up, projected_up, atol=1e-9)
+
+
+def test_an_open_mouth_is_no_misfit() -> None:
+    model = load_builtin_head()
+    fitter = LandmarkPoseFitter(model)
+    opened = open_mouth_positions(model, landmark_points(model)) @ FACING[:2].T * SCALE + 128
+    pose = fitter.fit(opened)
+    np.testing.assert_allclose(pose.rotation, FACING[:2], atol=1e-9)
+    assert pose.misfit < 1e-9
+    noise = np.random.default_rng(0).normal(0, 5, opened.shape)
+    assert fitter.fit(opened + noise).misfit == pytest.approx(5 * 2**0.5 / SCALE, rel=0.05)
 
 
 def test_interpolation_carries_a_rigid_head_along() -> None:
