@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from flowface_ros.align.aligner import DEFAULT_GRID
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
 from flowface_ros.msg import FaceAlignmentArray
-from flowface_ros.ros.alignment_messages import read_alignment
+from flowface_ros.ros.alignment_messages import alignment_points, read_alignment
 from flowface_ros.ros.calibration import Calibration, CalibrationError
 from flowface_ros.ros.collector import Arrival
 from flowface_ros.ros.counters import Rate
@@ -23,6 +24,7 @@ from flowface_ros.ros.run import run_node
 from flowface_ros.ros.settings import AlignmentTopic, FitterSettings
 from flowface_ros.ros.synchronizer import FrameSet
 from flowface_ros.ros.view_reader import arrival_of
+from flowface_ros.ros.warm_up import warm_up_fit
 from flowface_ros.track.frames import ViewAlignment
 from flowface_ros.track.head_tracker import HeadTracker
 
@@ -55,6 +57,7 @@ class FitterNode(HeadNode[FitterSettings]):
         self._primary_frame = ""
 
     def _activate(self, model: HeadModel) -> None:
+        warm_up_fit(model, alignment_points(model, DEFAULT_GRID), self.settings.tracker)
         self._core = HeadTracker(model, self.settings.tracker)
         for name, source in self._sources.items():
             purpose = f"alignments of camera {name!r}"
