@@ -20,13 +20,14 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.train.augment import augment
 from flowface_ros.train.batch import Batch, DataSource
-from flowface_ros.train.cpu_source import CpuSource, SynthConfig
+from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.curves import CurveWriter, draw_curves
 from flowface_ros.train.learner import Learner, start_network
 from flowface_ros.train.metrics import format_figures
 from flowface_ros.train.model_card import LICENCE, write_model_card
 from flowface_ros.train.processes import Processes
 from flowface_ros.train.run_config import RunConfig
+from flowface_ros.train.studio import SynthConfig
 from flowface_ros.train.validation import ValidationSet, draw_sheet, draw_validation, validate
 
 STATE_NAME, MEAN_NAME, CONFIG_NAME = "state.pt", "network.pt", "run.json"

@@ -15,9 +15,10 @@ from flowface_ros.align.network.flow_network import FlowNetwork
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.augment import augment, developed
 from flowface_ros.train.batch import Batch
-from flowface_ros.train.cpu_source import CpuSource, SynthConfig
+from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.metrics import AlignmentMetrics
 from flowface_ros.train.regions import texel_regions
+from flowface_ros.train.studio import SynthConfig
 
 VALIDATION_SEED = 1_000_003
 """Added to a run's seed: other people, views, lights and backgrounds."""

@@ -79,8 +79,9 @@ def test_same_seed_gives_the_same_pictures() -> None:
 
 def test_only_covered_points_stop_being_visible() -> None:
     config = AugmentConfig(
-        exposure_sigma=0, tint_sigma=0, blur_share=0, sharpen_share=0, side_shares=(1, 0, 0, 0, 0, 0),
-        darkest_noise=0, jpeg_share=0, grey_share=0, cover_share=0, border_share=1,
+        exposure_sigma=0, tint_sigma=0, blur_share=0, sharpen_share=0,
+        side_shares=(1, 0, 0, 0, 0, 0), darkest_noise=0,
+        jpeg_share=0, grey_share=0, cover_share=0, border_share=1,
     )  # fmt: skip
     before = batch()
     image, after = augment(before, 7, config)

@@ -122,7 +122,7 @@ def test_light_trunk_is_frozen_unless_told() -> None:
 def test_run_refuses_to_become_another(tmp_path: Path) -> None:
     RunConfig(seed=1).write(tmp_path / "run.json")
     RunConfig(seed=1, steps=10, workers=9).check_resumes(tmp_path / "run.json")
-    with pytest.raises(ValueError, match="seed is 2, but the run in .* has 1"):
+    with pytest.raises(ValueError, match=r"seed is 2, but the run in .* has 1"):
         RunConfig(seed=2).check_resumes(tmp_path / "run.json")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match="not a run's configuration"):

@@ -23,7 +23,6 @@ from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.synth.background import sample_background
 from flowface_ros.synth.light import sample_light
 from flowface_ros.train.batch import Batch, joined
-from flowface_ros.train.cpu_source import OCCLUDER_SHARE, SHOTS, SynthConfig, make_person
 from flowface_ros.train.gpu.asset import Asset, occluder_asset, person_asset
 from flowface_ros.train.gpu.bank import (
     PERSON_TEXELS,
@@ -35,6 +34,7 @@ from flowface_ros.train.gpu.bank import (
 )
 from flowface_ros.train.gpu.studio import Cast, GpuStudio
 from flowface_ros.train.shots import sample_shots
+from flowface_ros.train.studio import OCCLUDER_SHARE, SHOTS, SynthConfig, make_person
 
 THINGS, LIGHTS, BACKGROUNDS = 2, 3, 4
 """Streams of random numbers, beside those of `cpu_source`."""

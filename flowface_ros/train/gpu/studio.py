@@ -18,12 +18,12 @@ from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.train.batch import Batch
-from flowface_ros.train.cpu_source import DEPTH_SLACK_M
 from flowface_ros.train.gpu.bank import DeviceAsset, Lights
 from flowface_ros.train.gpu.drawing import Stage, Views
 from flowface_ros.train.gpu.posing import HeadPoser
 from flowface_ros.train.gpu.render import render, texels_seen
 from flowface_ros.train.shots import Shots
+from flowface_ros.train.studio import DEPTH_SLACK_M
 
 
 @dataclass(frozen=True)

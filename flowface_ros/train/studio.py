@@ -1,0 +1,165 @@
+"""Single pictures of synthetic faces with their truth, drawn by the CPU renderer; numpy only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros import rigid
+from flowface_ros.align.crop import FACE_MARGIN
+from flowface_ros.align.embedding import SKIN_POINTS, landmark_points
+from flowface_ros.align.landmark_net import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from flowface_ros.camera.camera import Camera
+from flowface_ros.head.atlas import texel_grid
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState
+from flowface_ros.head.surface import SurfacePoints
+from flowface_ros.synth.background import sample_background
+from flowface_ros.synth.light import sample_light
+from flowface_ros.synth.occluders import sample_occluder
+from flowface_ros.synth.person import Person, sample_person
+from flowface_ros.synth.render import RenderedImage, render_scene
+from flowface_ros.train.shots import Shots, crop_camera, sample_shots
+
+PEOPLE, SHOTS = range(2)
+"""Streams of random numbers that a seed is split into."""
+
+OCCLUDER_SHARE = 0.18
+TEXTURE_SIZE, HAIR_STRANDS = 512, 1500
+DEPTH_SLACK_M = 0.006
+"""A texel is seen where the surface in the picture is not further from it than this."""
+
+_FAR_PX = -1e4
+_KEPT_PEOPLE = 64
+"""People that a worker remembers, some 3 MB each."""
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """What the generator draws.
+
+    crop_px: side of the crops. grid: side of the texel grid that is labelled. batch_size: crops.
+    seed: decides everything. people: how many different ones there are at a time.
+    fresh_every: after so many batches one person is replaced by a new one.
+    """
+
+    crop_px: int = 256
+    grid: int = 48
+    batch_size: int = 32
+    seed: int = 0
+    people: int = 512
+    fresh_every: int = 4
+
+    def person_of(self, batch: int, draw: int) -> int:
+        """Number of the person that a draw in [0, people) means at a batch: a sliding window."""
+        first = batch // self.fresh_every
+        return first + (draw - first) % self.people
+
+    def rng(self, stream: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stream, number])
+
+
+def make_person(model: HeadModel, config: SynthConfig, number: int) -> Person:
+    """Person `number` of a seed."""
+    return sample_person(model, config.rng(PEOPLE, number), TEXTURE_SIZE, HAIR_STRANDS)
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """The arrays of `batch.Batch`, in its order and shapes; light is float16."""
+
+    light: NDArray[np.float16]
+    position_px: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    iod_px: NDArray[np.float32]
+
+
+class Studio:
+    """Draws single pictures with their truth; holds what is computed once per head and grid."""
+
+    def __init__(
+        self, model: HeadModel, config: SynthConfig, points: SurfacePoints | None = None
+    ) -> None:
+        """points: what the truth is of; the texels of the grid when None."""
+        self.model, self.config = model, config
+        points = texel_grid(model, config.grid).points if points is None else points
+        self.texels = SurfaceEvaluator(model, points)
+        self.landmarks = SurfaceEvaluator(model, landmark_points(model)[:SKIN_POINTS])
+        self._people: OrderedDict[int, Person] = OrderedDict()
+
+    def person(self, number: int) -> Person:
+        if number not in self._people:
+            self._people[number] = make_person(self.model, self.config, number)
+        self._people.move_to_end(number)
+        if len(self._people) > _KEPT_PEOPLE:
+            self._people.popitem(last=False)
+        return self._people[number]
+
+    def batch(self, number: int) -> DrawnBatch:
+        """Batch `number`."""
+        config = self.config
+        rng = config.rng(SHOTS, number)
+        shots = sample_shots(self.model, rng, config.batch_size)
+        # Few people a batch: making one takes longer than drawing some pictures.
+        cast = rng.integers(config.people, size=max(1, config.batch_size // 4))
+        people = rng.choice(cast, config.batch_size)
+        rows = [
+            self._picture(shots, row, self.person(config.person_of(number, int(people[row]))), rng)
+            for row in range(config.batch_size)
+        ]
+        return DrawnBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+    def _picture(
+        self, shots: Shots, row: int, person: Person, rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        state = shots.state(row, person.shape)
+        landmarks = self.landmarks.positions(state)
+        size = self.config.crop_px
+        camera = crop_camera(landmarks, shots.log_scale[row], shots.shift[row], size, FACE_MARGIN)
+        occluders = []
+        if rng.random() < OCCLUDER_SHARE:
+            skin = np.asarray(person.skin[-1][..., :3].mean(axis=(0, 1)) / 255) ** 2
+            face = landmarks.mean(axis=0)
+            occluders.append(sample_occluder(rng, face, np.zeros(3), skin))
+        image = render_scene(
+            [(person, state)],
+            camera,
+            sample_light(rng),
+            sample_background(rng, size, size),
+            occluders,
+        )
+        position, visible = texel_truth(self.texels, state, camera, image)
+        light = np.minimum(image.color, 60000).transpose(2, 0, 1).astype(np.float16)
+        return light, position, visible, iod_px(landmarks, camera)
+
+
+def texel_truth(
+    texels: SurfaceEvaluator, state: HeadState, camera: Camera, image: RenderedImage, head: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where texels are in a picture (Q, 2), pixels, and which are seen in it (Q,).
+
+    A texel behind the camera is far outside of the picture.
+    """
+    points = rigid.apply(camera.camera_from_rig, texels.positions(state))
+    projected, valid = camera.project(points)
+    pixels: NDArray[np.float32] = np.where(valid[:, None], projected, _FAR_PX).astype(np.float32)
+    column, row = np.rint(pixels).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height)
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
+    near = np.abs(image.fragments.depth[row, column] - points[:, 2]) < DEPTH_SLACK_M
+    visible: NDArray[np.bool_] = inside & near & (image.face[row, column] == head)
+    return pixels, visible
+
+
+def iod_px(landmarks: NDArray[np.float64], camera: Camera) -> NDArray[np.float32]:
+    """Distance of the outer eye corners among landmarks (N, 3), metres, in pixels at their depth.
+
+    Measured in space, so that it does not shrink when the head turns.
+    """
+    left, right = landmarks[LEFT_EYE_OUTER], landmarks[RIGHT_EYE_OUTER]
+    distance = np.linalg.norm(left - right) / (0.5 * (left + right)[2])
+    return np.asarray(distance * camera.intrinsics[0, 0], np.float32)
