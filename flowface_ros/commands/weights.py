@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from flowface_ros.align.network.flops import ModuleCost
 
 NAME = "weights"
-HELP = "Shows what a network is made of; exports a trained one."
+HELP = "Shows what a network is made of; exports a trained one; checks what ships."
 DEFAULT_LICENCE = "Apache-2.0"
+SHIPPED_NETWORK = "flow_light.onnx"
+"""In the package's folder of weights, once a trained network is good enough to be the default."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SPDX expression for the weights (default: %(default)s)",
     )
     export.set_defaults(weights_action=_export)
+
+    verify = actions.add_parser(
+        "verify", help="measure an aligner on synthetic faces and photographs"
+    )
+    verify.add_argument(
+        "--weights", type=Path, help="ONNX file of a network (default: what the package ships)"
+    )
+    verify.add_argument("--aligner", choices=("network", "landmarks"), help="of the package's own")
+    verify.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    verify.add_argument("--count", type=int, default=64, help="synthetic pictures (default: 64)")
+    verify.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs (default: the portrait in scikit-image, if installed)",
+    )
+    verify.set_defaults(weights_action=_verify)
 
     mica = actions.add_parser("import-mica", help="convert a MICA checkpoint to an ONNX file")
     mica.add_argument("checkpoint", type=Path, help="the user's checkpoint (mica.tar)")
@@ -55,6 +74,35 @@ def _info(args: argparse.Namespace) -> int:
             cost.name: {k: v for k, v in vars(cost).items() if k != "name"} for cost in costs
         }
         args.json.write_text(json.dumps({**about, "modules": modules}, indent=1), encoding="utf-8")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from flowface_ros.align.landmarks_aligner import LandmarksAligner
+    from flowface_ros.align.network_aligner import NetworkAligner
+    from flowface_ros.align.onnx_session import WEIGHTS_FOLDER
+    from flowface_ros.head.model_file import load_builtin_head
+    from flowface_ros.train.verify import verify
+
+    if args.count < 1:
+        raise ValueError(f"--count is {args.count}, must be at least 1")
+    shipped = WEIGHTS_FOLDER / SHIPPED_NETWORK
+    weights = args.weights or (shipped if shipped.exists() else None)
+    name = args.aligner or ("network" if weights else "landmarks")
+    model = load_builtin_head()
+    aligner: LandmarksAligner | NetworkAligner
+    if name == "landmarks":
+        aligner, weights = LandmarksAligner(model, device="cpu"), None
+    elif weights is None:
+        raise ValueError("--weights is missing: no network ships with this package")
+    else:
+        aligner = NetworkAligner(model, weights, device="cpu")
+    figures = verify(aligner, aligner.grid, model, args.count, args.pictures)
+    for key, value in figures.items():
+        print(f"{key}: {'not measured' if value is None else f'{value:.3f}'}")
+    if args.json is not None:
+        about = {"aligner": name, "weights": None if weights is None else weights.name}
+        args.json.write_text(json.dumps({**about, **figures}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
