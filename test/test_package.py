@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,16 +27,20 @@ def test_every_program_has_a_main() -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_notice_names_every_vendored_binary() -> None:
-    notice = (ROOT / "NOTICE").read_text()
+def test_notice_names_every_vendored_binary_with_its_hash() -> None:
+    """In NOTICE a file's path stands on a line of its own, its SHA-256 on the next."""
+    lines = [line.strip() for line in (ROOT / "NOTICE").read_text().splitlines()]
     vendored = [
-        p
-        for p in (ROOT / "flowface_ros").rglob("*")
-        if p.suffix in (".npz", ".onnx") and p.is_file()
+        path
+        for path in (ROOT / "flowface_ros").rglob("*")
+        if path.suffix in (".npz", ".onnx") and path.is_file()
     ]
     assert vendored
     for path in vendored:
-        assert path.name in notice, f"NOTICE does not name {path.name}"
+        name = str(path.relative_to(ROOT))
+        assert name in lines, f"NOTICE does not name {name}"
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert lines[lines.index(name) + 1] == f"sha256 {digest}", name
 
 
 @pytest.mark.slow
