@@ -9,7 +9,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard msg/*.msg packaging/*)
-BENCHMARKS := $(filter-out benchmarks/harness.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(shell grep -l __main__ benchmarks/*.py)
 export PYTHON
 
 .PHONY: help demo test test-slow lint bench colcon clean
