@@ -30,6 +30,10 @@ class NoiseConfig:
     has fallen to exp(-1/2); 0 means independent errors. `measure_correlation` measures it."""
     correlation_share: float = 1.0
     """Share of the error variance that is correlated, in [0, 1]; the rest is independent."""
+    tempering: float = 1.0
+    """How far correlation weakens the observations against the priors, in [0, 1]: 1 lets them count
+    as their effective number, 0 as if independent. Errors that neighbours share leave what moves
+    one against the other, lids and lips, better known than the effective number says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,5 +148,6 @@ class FitConfig:
             raise ValueError(
                 f"noise.correlation_length is {noise.correlation_length}, must be >= 0"
             )
-        if not 0 <= noise.correlation_share <= 1:
-            raise ValueError(f"noise.correlation_share is {noise.correlation_share}, not in [0, 1]")
+        for name in ("correlation_share", "tempering"):
+            if not 0 <= getattr(noise, name) <= 1:
+                raise ValueError(f"noise.{name} is {getattr(noise, name)}, not in [0, 1]")

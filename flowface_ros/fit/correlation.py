@@ -34,7 +34,7 @@ class Patches:
     order: (N,) points sorted by patch. start: (G,) where each patch begins in that order.
     correlation: (G, G) mean over pairs of points of the correlated part, which is 1 at distance 0.
     share: of the variance that is correlated.
-    tempering: effective number of points over N, in (0, 1].
+    tempering: effective number of points over N, in (0, 1], to the configured power.
     """
 
     order: NDArray[np.int64]
@@ -89,7 +89,8 @@ def make_patches(model: HeadModel, points: SurfacePoints, noise: NoiseConfig) ->
         total += rho.sum()
         correlation[i] = np.add.reduceat(rho.sum(axis=0), start) / (b - a) / (ends - start)
     inflation = 1 + noise.correlation_share * (total / count - 1)
-    return Patches(order, start, correlation, noise.correlation_share, 1 / inflation)
+    tempering = inflation**-noise.tempering
+    return Patches(order, start, correlation, noise.correlation_share, tempering)
 
 
 def neutral_places(model: HeadModel, points: SurfacePoints) -> Array:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from flowface_ros.fit.config import FitConfig, IdentityConfig, MotionConfig, NoiseConfig
 
-ALIGNER_NOISE = NoiseConfig(correlation_length=0.05, correlation_share=0.8)
-"""Measured on renderings for the `landmarks` aligner: what is wrong about one point is wrong about
-its neighbours within centimetres."""
+ALIGNER_NOISE = NoiseConfig(correlation_length=0.05, correlation_share=0.8, tempering=0.5)
+"""Length and share are measured, on renderings with the `landmarks` aligner: what is wrong about one
+point is wrong about its neighbours within centimetres. The tempering is where a still face shakes
+little and a blink is still followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
