@@ -30,6 +30,7 @@ TOOLS = [
     "scikit-image>=0.24,<0.28",
     "matplotlib>=3.8,<4",
 ]
+TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
 
@@ -149,6 +150,7 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "train": TRAIN,
         "test": TEST,
         "tools": TOOLS,
         "dev": [*TEST, *TOOLS, *LINT],

@@ -20,8 +20,8 @@ TRIANGLE_BITS = 24
 _LAST_TRIANGLE = (1 << TRIANGLE_BITS) - 1
 _MAX_COORDINATE_PX = 1 << 17
 _ONE = 1 << SUBPIXEL_BITS
-_MOST_CANDIDATES = 1 << 24
-"""Pixels of triangles' boxes that are looked at together: 2 GB of memory at most."""
+_MOST_CANDIDATES = {"cpu": 1 << 17, "cuda": 1 << 24}
+"""Pixels of triangles' boxes that are looked at together: what fits a cache, and 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def fill_keys(soup: TriangleSoup, keys: Tensor, width: int, height: int) -> None
     drawn = _drawn(soup, width, height)
     boxes = drawn.box_width * drawn.box_height
     ends = boxes.cumsum(0)
-    start, limits = 0, ends.cpu()
+    start, limits, most = 0, ends.cpu(), _MOST_CANDIDATES[keys.device.type]
     while start < len(boxes):
         done = int(limits[start - 1]) if start else 0
-        stop = int(torch.searchsorted(limits, done + _MOST_CANDIDATES, right=True))
+        stop = int(torch.searchsorted(limits, done + most, right=True))
         stop = max(stop, start + 1)
         _fill_some(drawn, slice(start, stop), boxes, keys, width, height)
         start = stop
