@@ -92,3 +92,13 @@ def track(context: None) -> Iterator[Callable[..., Any]]:
     yield make
     for item in reversed(opened):
         item.close()
+
+
+@pytest.fixture(scope="session")
+def world_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bag of the world that the fake networks know, of `ros_world.BAG_SETS` sets."""
+    from ros_world import BAG_SETS, write_world_bag
+
+    path = tmp_path_factory.mktemp("bag") / "world.mcap"
+    write_world_bag(path, BAG_SETS)
+    return path

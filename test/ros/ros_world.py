@@ -19,7 +19,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from flowface_ros.bag.face_messages import camera_info_message, header_message, stamp_ns, tf_message
+from flowface_ros.bag.face_messages import (
+    RosbagsTypes,
+    camera_info_message,
+    header_message,
+    stamp_ns,
+    tf_message,
+)
+from flowface_ros.bag.images import image_fields
+from flowface_ros.bag.message_types import message_types
+from flowface_ros.bag.writer import BagWriter
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.msg import FaceArray
@@ -28,12 +37,13 @@ from flowface_ros.ros.run import make_executor
 from flowface_ros.track.frames import ViewFrame
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "track"))
-from track_world import FakeAligner, FakeFinder, World, camera_at, facing
+from track_world import START_NS, FakeAligner, FakeFinder, World, camera_at, facing
 
 CAMERAS = ("left", "center", "right")
 RIG_FRAME = "rig"
 TYPES = RclpyTypes()
 PATIENCE_S = 20.0
+BAG_SETS = 20
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -226,3 +236,21 @@ def image_message(frame: ViewFrame, compressed: bool = False) -> Any:
         step=3 * width,
         data=array("B", frame.image.tobytes()),
     )
+
+
+def write_world_bag(path: Path, sets: int) -> None:
+    """A bag of the world that the fake networks know."""
+    world, types = make_world(), RosbagsTypes(message_types().types)
+    with BagWriter(path) as bag:
+        mounted = [(RIG_FRAME, frame_of(c.name), c.rig_from_camera, 0) for c in world.cameras]
+        bag.write("/tf_static", tf_message(types, mounted), START_NS, latched=True)
+        for index in range(sets):
+            for frame in world.frames(index):
+                name, stamp = frame.camera.name, frame.stamp_ns
+                header = header_message(types, stamp, frame_of(name))
+                info = camera_info_message(types, frame.camera, stamp)
+                info.header.frame_id = frame_of(name)
+                fields = image_fields(frame.image)
+                image = types["sensor_msgs/msg/Image"](header=header, **fields)
+                bag.write(f"/{name}/camera_info", info, stamp)
+                bag.write(f"/{name}/image_raw", image, stamp)

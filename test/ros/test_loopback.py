@@ -2,161 +2,36 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from ros_world import CAMERAS, RIG_FRAME, frame_of, make_world
-from scipy.spatial.transform import Rotation
-from tf2_msgs.msg import TFMessage
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_recorder import Recorder, play, process, ros_args
+from ros_world import BAG_SETS as SETS
+from ros_world import CAMERAS, RIG_FRAME, make_world
 from track_world import START_NS
 
 from flowface_ros.bag.face_messages import (
-    RosbagsTypes,
-    camera_info_message,
-    header_message,
     read_face,
     read_mesh,
     stamp_ns,
-    tf_message,
 )
-from flowface_ros.bag.images import image_fields
-from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.bag.recording import FACES_TOPIC, MESHES_TOPIC
-from flowface_ros.bag.writer import BagWriter
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.msg import FaceArray, FaceMesh, HeadModel
-from flowface_ros.rigid import apply, inverse, transform
+from flowface_ros.msg import FaceMesh
+from flowface_ros.rigid import apply, inverse
 from flowface_ros.track.tracked_head import face_pose
 
 HERE = Path(__file__).parent
-SETS = 20
-PATIENCE_S = 60.0
+
 PLAYS = 3
 """Four processes on a busy machine may be late for a set, which a second play then tells."""
 MM = 1e-3
-
-
-@pytest.fixture(scope="module")
-def world_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bag of the world that the fake networks know."""
-    path = tmp_path_factory.mktemp("bag") / "world.mcap"
-    world, types = make_world(), RosbagsTypes(message_types().types)
-    with BagWriter(path) as bag:
-        mounted = [(RIG_FRAME, frame_of(c.name), c.rig_from_camera, 0) for c in world.cameras]
-        bag.write("/tf_static", tf_message(types, mounted), START_NS, latched=True)
-        for index in range(SETS):
-            for frame in world.frames(index):
-                name, stamp = frame.camera.name, frame.stamp_ns
-                header = header_message(types, stamp, frame_of(name))
-                info = camera_info_message(types, frame.camera, stamp)
-                info.header.frame_id = frame_of(name)
-                fields = image_fields(frame.image)
-                image = types["sensor_msgs/msg/Image"](header=header, **fields)
-                bag.write(f"/{name}/camera_info", info, stamp)
-                bag.write(f"/{name}/image_raw", image, stamp)
-    return path
-
-
-@contextmanager
-def process(*command: Any) -> Iterator[subprocess.Popen]:
-    """A process that is gone afterwards, and ended cleanly when asked to."""
-    running = subprocess.Popen([sys.executable, *map(str, command)])
-    try:
-        yield running
-        if running.poll() is None:
-            running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=20) == 0
-    finally:
-        running.kill()
-        running.wait()
-
-
-def ros_args(*remappings: str, **parameters: Any) -> list[str]:
-    arguments = ["--ros-args"]
-    for remapping in remappings:
-        arguments += ["-r", remapping]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name.replace('__', '.')}:={value}"]
-    return arguments
-
-
-class Recorder:
-    """Keeps what a node that publishes heads says."""
-
-    def __init__(self, node: Any, name: str) -> None:
-        self._node = node
-        self.faces: list[FaceArray] = []
-        self.meshes: list[FaceMesh] = []
-        self.models: list[HeadModel] = []
-        self.transforms: dict[tuple[str, int], np.ndarray] = {}
-        self.repeated = 0
-        self.values: dict[str, str] = {}
-        self._name = name
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(FaceArray, f"/{name}/faces", self.faces.append, 100)
-        node.create_subscription(FaceMesh, f"/{name}/meshes", self.meshes.append, 100)
-        node.create_subscription(HeadModel, f"/{name}/head_model", self.models.append, latched)
-        node.create_subscription(TFMessage, "/tf", self._on_transforms, 100)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-
-    @property
-    def ready(self) -> bool:
-        return self.values.get("state") == "active"
-
-    def spin_until(self, condition: Callable[[], Any]) -> bool:
-        end = time.monotonic() + PATIENCE_S
-        while not condition() and time.monotonic() < end:
-            rclpy.spin_once(self._node, timeout_sec=0.02)
-        return bool(condition())
-
-    def settle(self) -> None:
-        """Spin until the counters say that nothing is on the way."""
-
-        def settled() -> bool:
-            return int(self.values["sets"]) > 0 and self.answered_or_dropped == int(
-                self.values["sets"]
-            )
-
-        assert self.spin_until(settled), self.values
-        self.values.pop("state", None)
-        assert self.spin_until(lambda: self.ready and settled()), self.values
-
-    @property
-    def answered_or_dropped(self) -> int:
-        drops = [int(v) for k, v in self.values.items() if k.startswith("dropped sets:")]
-        return int(self.values["answers"]) + sum(drops)
-
-    def _on_transforms(self, message: TFMessage) -> None:
-        for entry in message.transforms:
-            t, q = entry.transform.translation, entry.transform.rotation
-            rotation = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
-            key = entry.child_frame_id, stamp_ns(entry)
-            self.repeated += key in self.transforms
-            self.transforms[key] = transform(rotation, [t.x, t.y, t.z])
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name == f"{self._name}: {self._name}":
-                self.values = {entry.key: entry.value for entry in status.values}
-
-
-def play(bag: Path, recorder: Recorder, *options: Any) -> None:
-    with process("-m", "flowface_ros.ros.player", bag, *options) as player:
-        assert recorder.spin_until(lambda: player.poll() is not None)
-    recorder.settle()
-    assert recorder.spin_until(lambda: len(recorder.faces) >= int(recorder.values["answers"]))
 
 
 @pytest.fixture(scope="module")

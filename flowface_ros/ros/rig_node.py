@@ -1,0 +1,89 @@
+"""`rig`: says where the cameras of a rig file are, and what their lenses are like."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
+
+from flowface_ros.bag.face_messages import camera_info_message, tf_message
+from flowface_ros.ros.convert import RclpyTypes
+from flowface_ros.ros.parameters import declare, parameter
+from flowface_ros.ros.rig_file import read_any_rig
+
+_PERIOD_S = 0.5
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RigSettings:
+    """Parameters of `rig`."""
+
+    rig_file: str = parameter("", "rig YAML, or camchain of Kalibr", read_only=True)
+    info: str = parameter(
+        "",
+        "cameras whose CameraInfo is published, twice a second, on <camera>/camera_info; "
+        "separated by commas, or `all`",
+        read_only=True,
+    )
+
+
+class RigNode(Node):
+    """Publishes /tf_static once and CameraInfo for drivers that have none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("rig", **options)
+        settings = declare(self, RigSettings)
+        self._types, self._rig = RclpyTypes(), read_any_rig(Path(settings.rig_file))
+        self._static = self.create_publisher(TFMessage, "/tf_static", _LATCHED)
+        poses = [(self._rig.frame, camera.frame, camera.rig_from_camera, 0) for camera in self._rig]
+        self._static.publish(tf_message(self._types, poses))
+        chosen = _chosen(settings.info, self._rig.names)
+        self._infos = {
+            name: self.create_publisher(CameraInfo, f"{name}/camera_info", _LATCHED)
+            for name in chosen
+        }
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_PERIOD_S, self._publish_infos, clock=steady)
+
+    def _publish_infos(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        for name, publisher in self._infos.items():
+            publisher.publish(camera_info_message(self._types, self._rig[name], now_ns))
+
+
+def _chosen(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = names if text == "all" else tuple(filter(None, (n.strip() for n in text.split(","))))
+    if strangers := sorted(set(chosen) - set(names)):
+        raise ValueError(f"info names {', '.join(strangers)}; the rig has {', '.join(names)}")
+    return chosen
+
+
+def main() -> int:
+    """The program `flowface-rig`."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"usage: {sys.argv[0]} --ros-args -p rig_file:=FILE [-p info:=all]")
+        return 0
+    rclpy.init(args=sys.argv)
+    try:
+        rclpy.spin(RigNode())
+    except (ValueError, OSError) as error:
+        print(f"{sys.argv[0]}: error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
