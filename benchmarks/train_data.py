@@ -101,13 +101,15 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _step_rows(batch: Batch, names: list[str], repeats: int, device: str) -> list[Row]:
+def _step_rows(
+    batch: Batch, names: list[str], repeats: int, device: str, compiled: bool
+) -> list[Row]:
     processes = Processes(0, 1, torch.device(device))
     model, rows, count = load_builtin_head(), [], len(batch)
     image, _ = augment(batch, 0)
     rows.append(_rate("bad camera", count, lambda: augment(batch, 1), repeats, device))
     for name in names:
-        config = RunConfig(preset=name)
+        config = RunConfig(preset=name, compiled=compiled)
         learner = Learner(start_network(config, model), config, processes)
         grid = int(learner.network.answered.numel())
         truth = torch.rand((count, grid, 2), device=device) * preset(name).crop_px
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, help="pictures (default: 128 on a GPU, else 2)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make people")
+    parser.add_argument("--compile", action="store_true", help="shading and steps compiled")
     args = parser.parse_args()
     size = args.batch or (2 if args.device == "cpu" else 128)
     on_cpu = args.device == "cpu"
@@ -128,12 +131,12 @@ def main() -> None:
     config = SynthConfig(batch_size=size, people=people, fresh_every=10**6)
     repeats = 1 if args.quick else 5
     rows = _cpu_rows(SynthConfig(batch_size=2, people=4), repeats)
-    source = GpuSource(load_builtin_head(), config, args.workers, torch.device(args.device))
+    device = torch.device(args.device)
+    source = GpuSource(load_builtin_head(), config, args.workers, device, compiled=args.compile)
     drawn, batch = _source_rows(source, size, repeats, args.device)
     source.close()
-    rows += drawn + _step_rows(
-        batch, ["light"] if on_cpu else ["light", "base"], repeats, args.device
-    )
+    names = ["light"] if on_cpu else ["light", "base"]
+    rows += drawn + _step_rows(batch, names, repeats, args.device, args.compile)
     kernel = None if on_cpu else raster_cuda.is_available()
     harness.print_table(rows)
     print(f"device {args.device}, CUDA kernel for the z-buffer: {kernel}")

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes (default: one per core, less one)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N (default: auto)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: a slow start, then faster steps"
+    )
     parser.add_argument("--validate-every", type=int, default=2000, metavar="STEPS")
     parser.add_argument("--validation-pictures", type=int, default=256, metavar="N")
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         people=args.people,
         workers=workers,
+        compiled=args.compile,
         validate_every=args.validate_every,
         validation_pictures=args.validation_pictures,
     )

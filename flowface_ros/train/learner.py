@@ -58,6 +58,8 @@ class Learner:
         self.mean = WeightMean(network)
         self.step = 0
         self._module: nn.Module = LossModule(network)
+        if config.compiled:
+            network.compile(dynamic=False)
         if processes.world > 1:
             self._module = DistributedDataParallel(self._module, find_unused_parameters=True)
 

@@ -10,7 +10,7 @@ from flowface_ros.align.network.config import PRESETS
 
 DATA = ("synth", "synth-gpu")
 
-_MAY_CHANGE = ("steps", "workers", "validate_every", "validation_pictures")
+_MAY_CHANGE = ("steps", "workers", "compiled", "validate_every", "validation_pictures")
 """Fields that a resumed run may set anew."""
 
 
@@ -36,6 +36,8 @@ class RunConfig:
     """Different people at a time."""
     workers: int = 2
     """Processes that draw pictures or make people."""
+    compiled: bool = False
+    """Shading (of `synth-gpu`) and network through torch.compile: a slow start, then faster."""
     validate_every: int = 2000
     """Steps between validations."""
     validation_pictures: int = 256

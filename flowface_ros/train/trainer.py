@@ -75,8 +75,9 @@ def open_source(config: RunConfig, model: HeadModel, processes: Processes) -> Da
     from flowface_ros.train.gpu.source import GpuSource
 
     return GpuSource(
-        model, chosen, config.workers, processes.device, processes.rank, processes.world
-    )
+        model, chosen, config.workers, processes.device, processes.rank, processes.world,
+        config.compiled,
+    )  # fmt: skip
 
 
 class _Trainer:

@@ -34,9 +34,10 @@ class Rendered:
 
 
 def render(
-    drawing: Drawing, views: Views, lights: Lights, texels: Tensor, background: Tensor
-) -> Rendered:
-    """background: (B, S, S, 3) linear light. texels: of the banks."""
+    drawing: Drawing, views: Views, lights: Lights, texels: Tensor, background: Tensor,
+    compiled: bool = False,
+) -> Rendered:  # fmt: skip
+    """background: (B, S, S, 3) linear light. texels: of the banks. compiled: see `shade`."""
     size, batch = views.size, len(background)
     opaque = opaque_triangles(drawing)
     pixels = drawing.pixels(views)
@@ -49,7 +50,7 @@ def render(
     seen = Seen(triangle, found.inverse_depth)
     shadows = cast_shadows(drawing, lights.directions[:, 0], opaque)
     world = World(drawing, texels, lights, shadows)
-    light = _blended(world, views, samples, seen, background)
+    light = _blended(world, views, samples, seen, background, compiled)
     nearest = seen.inverse_depth[:, ::_SAMPLES, ::_SAMPLES]
     lay_glass(light, drawing, pixels, nearest, lights)
     return Rendered(light, seen)
@@ -62,7 +63,9 @@ def _by_pixel(values: Tensor) -> Tensor:
     return blocks.transpose(2, 3).reshape(-1, _SAMPLES**2)
 
 
-def _blended(world: World, views: Views, samples: Tensor, seen: Seen, background: Tensor) -> Tensor:
+def _blended(
+    world: World, views: Views, samples: Tensor, seen: Seen, background: Tensor, compiled: bool
+) -> Tensor:
     """Light (B, S, S, 3): what each pixel's samples see, what is alike shaded once."""
     drawing, size = world.drawing, views.size
     triangle, inverse = _by_pixel(seen.triangle), _by_pixel(seen.inverse_depth)
@@ -85,14 +88,16 @@ def _blended(world: World, views: Views, samples: Tensor, seen: Seen, background
     light = background.reshape(-1, 3) * empty
     for start in range(0, len(pixel), _POINTS_AT_ONCE):
         some = slice(start, start + _POINTS_AT_ONCE)
-        color = _shaded(world, views, samples, seen, number[some], x[some], y[some])
+        points = _points(world, views, samples, seen, number[some], x[some], y[some])
+        color = shade(world, points, compiled)
         light.index_add_(0, pixel[some], color * share[some, None])
     return light.reshape(background.shape)
 
 
-def _shaded(
+def _points(
     world: World, views: Views, samples: Tensor, seen: Seen, triangle: Tensor, x: Tensor, y: Tensor
-) -> Tensor:
+) -> Points:
+    """Points of triangles (P,) at sample coordinates x, y (P,)."""
     drawing = world.drawing
     weights, depth = perspective_weights(samples[drawing.triangles[triangle]], x, y)
     material, image = drawing.material[triangle], drawing.image[triangle]
@@ -101,7 +106,7 @@ def _shaded(
     if len(eye):
         reach = _SAMPLES * _LID_REACH_M * views.focal_px[image[eye]] / depth[eye]
         lid[eye] = lid_shadow(drawing, seen, image[eye], material[eye], x[eye], y[eye], reach)
-    return shade(world, Points(triangle, weights, lid))
+    return Points(triangle, weights, lid)
 
 
 def texels_seen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,17 +48,30 @@ class Points:
         return Points(self.triangle[rows], self.weights[rows], self.lid[rows])
 
 
-def shade(world: World, points: Points) -> Tensor:
-    """Linear light (P, 3) that the points send to the camera at the origin."""
+Shader = Callable[[World, Points], Tensor]
+
+
+def shade(world: World, points: Points, compiled: bool = False) -> Tensor:
+    """Linear light (P, 3) that the points send to the camera at the origin.
+
+    compiled: through torch.compile, which fuses some hundred operations.
+    """
     drawing = world.drawing
     surface = drawing.materials[drawing.material[points.triangle], SURFACE]
     is_hair = surface == HAIR
     color = torch.zeros((len(surface), 3), device=surface.device)
-    for chosen, shader in ((is_hair, _shade_hair), (~is_hair, _shade_solid)):
+    hair, solid = _compiled() if compiled else (_shade_hair, _shade_solid)
+    for chosen, shader in ((is_hair, hair), (~is_hair, solid)):
         rows = torch.nonzero(chosen).flatten()
         if len(rows):
             color[rows] = shader(world, points[rows])
     return color
+
+
+@functools.cache
+def _compiled() -> tuple[Shader, Shader]:
+    hair, solid = (torch.compile(f, dynamic=True) for f in (_shade_hair, _shade_solid))
+    return hair, solid
 
 
 def _between(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:

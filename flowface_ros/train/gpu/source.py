@@ -49,15 +49,15 @@ _AHEAD = 16
 
 
 class GpuSource:
-    """See `DataSource`. Batches are on `device`."""
+    """See `DataSource`. Batches are on `device`. compiled: see `GpuStudio`."""
 
     def __init__(
         self, model: HeadModel, config: SynthConfig, workers: int, device: torch.device,
-        rank: int = 0, world: int = 1,
+        rank: int = 0, world: int = 1, compiled: bool = False,
     ) -> None:  # fmt: skip
         self._model, self._config, self._device = model, config, device
         self._rank, self._world = rank, world
-        self._studio = GpuStudio(model, config.crop_px, config.grid, device)
+        self._studio = GpuStudio(model, config.crop_px, config.grid, device, compiled)
         self._texels = texel_store(config.people, _THING_COUNT, device)
         first_thing = config.people * PERSON_TEXELS
         self._people = AssetBank(self._texels, 0, config.people, PERSON_TEXELS)

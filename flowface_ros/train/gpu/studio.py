@@ -48,10 +48,13 @@ class Cast:
 
 
 class GpuStudio:
-    """Draws batches of views of a head model."""
+    """Draws batches of views of a head model. compiled: shading through torch.compile."""
 
-    def __init__(self, model: HeadModel, crop_px: int, grid: int, device: torch.device) -> None:
-        self.crop_px, self.device = crop_px, device
+    def __init__(
+        self, model: HeadModel, crop_px: int, grid: int, device: torch.device,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self.crop_px, self.device, self._compiled = crop_px, device, compiled
         self.poser, self.stage = HeadPoser(model, device), Stage(model, device)
         self._texels = self._on_device(model, texel_grid(model, grid).points)
         self._landmarks = self._on_device(model, landmark_points(model)[:SKIN_POINTS])
@@ -78,7 +81,7 @@ class GpuStudio:
         )
         thing_pose = _before_faces(landmarks.mean(dim=1), cast.turns)
         drawing = self.stage.draw(posed, cast.people, cast.things, thing_pose)
-        picture = render(drawing, views, cast.lights, texels, cast.background)
+        picture = render(drawing, views, cast.lights, texels, cast.background, self._compiled)
         points = _at(posed.vertices, self._texels)
         flat = points[..., :2] / points[..., 2:].clamp(min=1e-6)
         position = views.focal_px[:, None, None] * flat + views.middle_px[:, None]
