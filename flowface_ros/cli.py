@@ -11,7 +11,7 @@ from types import ModuleType
 
 from flowface_ros import __version__
 
-COMMANDS = ("demo", "synth", "evaluate", "export", "align", "head", "train", "weights")
+COMMANDS = ("demo", "synth", "replay", "evaluate", "export", "align", "head", "train", "weights")
 """Modules of `flowface_ros.commands`, in the order of the help."""
 
 

@@ -70,7 +70,7 @@ def read_recording(
     Raises ValueError that names the bag and what it lacks.
     """
     with open_bag(truth_path) as bag:
-        _read_transforms(bag, transforms)
+        read_transforms(bag, transforms)
         topics = find_topics(bag, TRUTH_NAMESPACE)
         truth, frame = read_tracking(bag, topics, transforms)
         cameras = _read_cameras(bag, transforms, frame)
@@ -221,7 +221,8 @@ def _model_of(tracking: Tracking, known: list[HeadModel]) -> HeadModel | None:
     return next((m for m in known if m.model_hash == tracking.mesh.model_hash), None)
 
 
-def _read_transforms(bag: BagReader, transforms: Transforms) -> None:
+def read_transforms(bag: BagReader, transforms: Transforms) -> None:
+    """Fill transforms with all of a bag's /tf_static and /tf."""
     present = [name for name in ("/tf_static", "/tf") if name in bag.topics]
     for topic, _, message in bag.messages(present):
         for stamped in message.transforms:

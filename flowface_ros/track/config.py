@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from flowface_ros.fit.config import FitConfig, IdentityConfig, MotionConfig, NoiseConfig
 
 ALIGNER_NOISE = NoiseConfig(correlation_length=0.05, correlation_share=0.8, tempering=0.5)
-"""Length and share are measured, on renderings with the `landmarks` aligner: what is wrong about one
+"""Length and share are measured on renderings, of the `landmarks` aligner: what is wrong about a
 point is wrong about its neighbours within centimetres. The tempering is where a still face shakes
 little and a blink is still followed."""
 
