@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
@@ -212,3 +213,25 @@ def test_stamps_of_one_set_agree(track: Track) -> None:
     record = read_face(faces.faces[0])
     assert [position.x, position.y, position.z] == pytest.approx(record.rig_from_face[:3, 3])
     assert faces.faces[0].views == list(CAMERAS)
+
+
+@pytest.mark.parametrize("name", ["one_camera", "stereo_head", "three_camera_rig"])
+def test_example_parameters_are_accepted(context: None, name: str) -> None:
+    from pathlib import Path
+
+    from flowface_ros.ros.tracker_node import TrackerNode
+
+    file = Path(__file__).parents[2] / f"config/{name}.yaml"
+    node = TrackerNode(cli_args=["--ros-args", "--params-file", str(file)])
+    written = yaml.safe_load(file.read_text())["tracker"]["ros__parameters"]
+    try:
+        assert node.settings.cameras == written["cameras"]
+        for key, value in written.items():
+            if not isinstance(value, (dict, list)):
+                assert getattr(node.settings, key) == value
+        for camera in written["cameras"]:
+            for key, value in written.get(camera, {}).items():
+                expected = f"{value}/compressed" if key == "transport" else value
+                assert getattr(node._cameras.inputs[camera].topics, key) in (value, expected)
+    finally:
+        node.destroy_node()
