@@ -14,10 +14,11 @@ from scipy.linalg.blas import dsyrk
 from flowface_ros.fit import kernels, robust
 from flowface_ros.fit.camera_terms import zoom_terms
 from flowface_ros.fit.priors import PriorTerm, StatePrior, box, prior_term, values
+from flowface_ros.fit.retraction import moved_head
 from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.state import HeadState, Unknowns, retract
+from flowface_ros.head.state import HeadState, Unknowns
 
 Array = NDArray[np.float64]
 
@@ -131,7 +132,7 @@ class Problem:
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
         """The estimate after a step (size,)."""
         n = self.unknowns.size
-        state = retract(estimate.state, self.unknowns, step[:n])
+        state = moved_head(self.model, estimate.state, self.unknowns, step[:n])
         return Estimate(state, estimate.log_zoom + float(step[n:].sum()))
 
     def room(self, estimate: Estimate) -> tuple[Array, Array]:
