@@ -22,7 +22,14 @@ SITE = Path(f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-package
 GENERATED = {"msg", "definitions"}
 """Folders below the package that CMake makes; setuptools installs the others."""
 
-TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "torch==2.13.0"]
+TEST = [
+    "pytest>=8,<10",
+    "hypothesis>=6.100,<7",
+    "torch==2.13.0",
+    "jsonschema>=4.20,<5",
+    "trimesh>=4,<5",
+    "pygltflib>=1.16,<2",
+]
 TOOLS = [
     "onnx>=1.17,<2",
     "tflite>=2.18,<3",
@@ -126,7 +133,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     packages=find_packages(include=[NAME, f"{NAME}.*"], exclude=[f"{NAME}.msg*"]),
-    package_data={NAME: ["**/*.npz", "**/*.onnx", "**/*.txt", "**/*.md"]},
+    package_data={NAME: ["**/*.npz", "**/*.onnx", "**/*.txt", "**/*.md", "**/*.json"]},
     ext_modules=[Extension(f"{NAME}.messages", [])],  # makes the wheel platform-specific
     cmdclass={"build_ext": BuildMessages},
     python_requires=">=3.10",
