@@ -30,7 +30,40 @@ class Line:
 
 
 def line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
-    """An SVG element; y begins at 0. Empty text when no line has a finite point."""
+    """A figure element with an SVG and a legend; y begins at 0. Empty text when no line has a
+    finite point."""
+    parts = _line_parts(lines, x_label, y_label)
+    if not parts:
+        return ""
+    legend = "".join(
+        f'<span><i style="background:{COLORS[row % len(COLORS)]}"></i>{escape(line.name)}</span>'
+        for row, line in enumerate(lines)
+    )
+    svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{parts}</svg>'
+    return f'<figure>{svg}<figcaption class="legend">{legend}</figcaption></figure>'
+
+
+def standalone_line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
+    """The chart as an SVG file on white, with the legend inside."""
+    rows = []
+    for row, line in enumerate(lines):
+        y = _HEIGHT + 4 + row * _BAR_HEIGHT
+        color = COLORS[row % len(COLORS)]
+        rows.append(
+            f'<rect x="{_LEFT}" y="{y}" width="14" height="4" fill="{color}"/>'
+            f'<text x="{_LEFT + 20}" y="{y + 6}">{escape(line.name)}</text>'
+        )
+    height = _HEIGHT + 8 + len(lines) * _BAR_HEIGHT
+    style = "text{font:11px sans-serif;fill:#444}.grid{stroke:#ddd}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
+        f'width="{_WIDTH}" height="{height}"><style>{style}</style>'
+        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>'
+        f"{_line_parts(lines, x_label, y_label)}{''.join(rows)}</svg>\n"
+    )
+
+
+def _line_parts(lines: Sequence[Line], x_label: str, y_label: str) -> str:
     points = [np.column_stack([line.x, line.y]) for line in lines]
     finite = np.concatenate([p[np.isfinite(p).all(axis=1)] for p in points] or [np.zeros((0, 2))])
     if not len(finite):
@@ -52,12 +85,7 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
             f'<path d="{_path(place(values))}" fill="none" stroke="{COLORS[row % len(COLORS)]}" '
             f'stroke-width="1.6"{dash}><title>{escape(line.name)}</title></path>'
         )
-    legend = "".join(
-        f'<span><i style="background:{COLORS[row % len(COLORS)]}"></i>{escape(line.name)}</span>'
-        for row, line in enumerate(lines)
-    )
-    svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
-    return f'<figure>{svg}<figcaption class="legend">{legend}</figcaption></figure>'
+    return "".join(parts)
 
 
 def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str) -> str:
