@@ -36,7 +36,9 @@ class NodeSettings:
         "longest wait for missing views and for transforms, seconds",
         between=(0.0, 5.0),
     )
-    max_faces: int = parameter(_TRACK.max_faces, "most heads at a time", between=(1, 32))
+    max_faces: int = parameter(
+        _TRACK.max_faces, "most heads at a time", between=(1, 32), read_only=True
+    )
 
     def __post_init__(self) -> None:
         check_camera_names(self.cameras)
@@ -97,17 +99,22 @@ class HeadSettings(NodeSettings):
         read_only=True,
     )
     min_views: int = parameter(
-        _SYNC.min_views, "fewest views of a set; at most the number of cameras", between=(1, 64)
+        _SYNC.min_views,
+        "fewest views of a set; at most the number of cameras",
+        between=(1, 64),
+        read_only=True,
     )
     coast_time: float = parameter(
         _TRACK.coast_time_s,
         "how long a head that no view shows is predicted, seconds",
         between=(0.0, 10.0),
+        read_only=True,
     )
     confirm_sets: int = parameter(
         _TRACK.confirm_sets,
         "sets in a row that must show a new head before it is TRACKED",
         between=(1, 100),
+        read_only=True,
     )
     marker_rate: float = parameter(
         5.0, "markers a second, if somebody subscribes; 0: none", between=(0.0, 60.0)
