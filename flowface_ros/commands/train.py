@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="light: rate of the landmark net's trunk over the rest; 0 freezes it (default)",
     )
     parser.add_argument("--people", type=int, default=512, help="different people at a time")
+    parser.add_argument(
+        "--fresh-every", type=int, default=2, metavar="STEPS", help="one new person after each"
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one per core, less one)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N (default: auto)")
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         trunk_factor=args.trunk_factor,
         seed=args.seed,
         people=args.people,
+        fresh_every=args.fresh_every,
         workers=workers,
         compiled=args.compile,
         validate_every=args.validate_every,

@@ -76,7 +76,8 @@ def draw_curves(run: Path) -> bool:
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        if axis.lines:
+            axis.legend(fontsize=8)
     figure.savefig(run / "curves.png", dpi=110)
     pyplot.close(figure)
     return True

@@ -34,6 +34,8 @@ class RunConfig:
     """Decides weights, data and augmentation."""
     people: int = 512
     """Different people at a time."""
+    fresh_every: int = 2
+    """Steps after which one of them is replaced by a new one."""
     workers: int = 2
     """Processes that draw pictures or make people."""
     compiled: bool = False
@@ -46,7 +48,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, "preset", self.preset, f"one of {sorted(PRESETS)}")
         _require(self.data in DATA, "data", self.data, f"one of {DATA}")
-        for name in ("steps", "batch_size", "people", "validate_every", "validation_pictures"):
+        for name in (
+            "steps",
+            "batch_size",
+            "people",
+            "fresh_every",
+            "validate_every",
+            "validation_pictures",
+        ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")

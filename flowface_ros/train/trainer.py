@@ -63,7 +63,12 @@ def synth_config(config: RunConfig) -> SynthConfig:
     """What the run's generator draws."""
     network = preset(config.preset)
     return SynthConfig(
-        network.crop_px, network.output_grid, config.batch_size, config.seed, config.people
+        network.crop_px,
+        network.output_grid,
+        config.batch_size,
+        config.seed,
+        config.people,
+        config.fresh_every,
     )
 
 

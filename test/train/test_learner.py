@@ -61,9 +61,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 
 
 def test_loss_falls_on_one_batch() -> None:
-    one = learner(steps=60)
-    losses = [float(one.learn(*data(0))["distance"]) for _ in range(60)]
-    assert min(losses[-10:]) < 0.7 * losses[0]
+    one = learner(steps=40)
+    losses = [float(one.learn(*data(0))["distance"]) for _ in range(40)]
+    assert min(losses[-10:]) < 0.8 * losses[0]
 
 
 def test_restoring_another_network_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""`flowface train` from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flowface_ros.cli import main
+from flowface_ros.train.curves import CurveWriter, read_log
+
+
+def test_curves_go_back_to_the_checkpoint(tmp_path: Path) -> None:
+    writer = CurveWriter(tmp_path, 0)
+    for step in (20, 40, 60):
+        writer.add(step, {"train/loss": 1.0 / step})
+    writer.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 80, "tra')  # cut off
+    resumed = CurveWriter(tmp_path, 40)
+    resumed.add(60, {"train/loss": 7.0})
+    resumed.close()
+    entries = read_log(tmp_path / "log.jsonl")
+    assert [e["step"] for e in entries] == [20, 40, 60]
+    assert entries[-1]["train/loss"] == 7
+
+
+def test_unusable_arguments_are_user_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--out", str(tmp_path), "--steps", "0"]) == 2
+    assert "steps: 0 is not allowed" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    common = [
+        "train", "--steps", "4", "--batch", "2", "--people", "2", "--workers", "0",
+        "--validation-pictures", "4", "--device", "cpu", "--out",
+    ]  # fmt: skip
+    assert main([*common, str(tmp_path / "whole")]) == 0
+    # No time at all is enough for one step.
+    for _ in range(2):
+        assert main([*common, str(tmp_path / "parts"), "--minutes", "0"]) == 0
+    assert main([*common, str(tmp_path / "parts")]) == 0
+    states = [
+        torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")
+    ]
+    assert [s["training"]["step"] for s in states] == [4, 4]
+    for name, value in states[0]["network"].items():
+        assert torch.equal(value, states[1]["network"][name]), name
+    out = tmp_path / "parts"
+    assert {p.name for p in out.iterdir()} >= {
+        "state.pt", "network.pt", "network.onnx", "model_card.md", "log.jsonl", "overlay.png",
+    }  # fmt: skip
+    assert json.loads((out / "run.json").read_text())["steps"] == 4
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(out / "network.onnx"))
+    answer = session.run(None, {"image": np.zeros((1, 256, 256, 3), np.uint8)})
+    assert np.isfinite(answer[0]).all()
