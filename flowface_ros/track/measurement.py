@@ -105,9 +105,12 @@ class HeadMeasurer:
         self._fitter.rig = rig
         used = list(alignments)
         while len(used) >= self._config.min_views:
-            result = self._fitter.fit(
-                [a.observation for a in used], prior, shape=shape, solve_shape=solve_shape
-            )
+            observations = [a.observation for a in used]
+            try:
+                result = self._fitter.fit(observations, prior, shape=shape, solve_shape=solve_shape)
+            except np.linalg.LinAlgError:
+                counters["fit_failed"] += 1
+                return None
             if not result.valid or not is_finite(result.state):
                 counters["fit_failed"] += 1
                 return None

@@ -66,8 +66,12 @@ class Person:
         return self._sets >= self._config.confirm_sets
 
     def predict(self, stamp_ns: int) -> StatePrior | None:
-        """The head at a time; None when it was not seen for longer than the coast time."""
-        return self._motion.predict(stamp_ns)
+        """The head at a time; None when it was not seen for longer than the coast time, or when
+        what is known of it is degenerate."""
+        try:
+            return self._motion.predict(stamp_ns)
+        except (ValueError, np.linalg.LinAlgError):
+            return None
 
     def expected(self, prior: StatePrior) -> Expected:
         """The prediction for association, with the shape."""
@@ -85,7 +89,10 @@ class Person:
     def take(self, moment: Moment, measurement: Measurement) -> None:
         """Take in this set's measurement."""
         result = measurement.result
-        self._motion.update(moment.stamp_ns, result)
+        try:
+            self._motion.update(moment.stamp_ns, result)
+        except np.linalg.LinAlgError:
+            self._motion.reset()
         has_shape = result.unknowns is not None and len(result.unknowns.shape) > 0
         if has_shape and self._identity.add(measurement.observations, measurement.rig, result):
             self._keyframe_ns = moment.stamp_ns

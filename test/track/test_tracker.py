@@ -20,6 +20,8 @@ from track_world import (
 )
 
 from flowface_ros.camera.camera import Camera
+from flowface_ros.fit.frame_fit import FrameFitter
+from flowface_ros.fit.result import FitResult
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, state_vector
@@ -325,6 +327,37 @@ def test_nonsense_in_every_view_loses_the_head_without_a_trace(model: HeadModel)
         assert error_m(result, motion(0.0)) < 0.005
         assert np.isfinite(result.heads[0].state.covariance).all()
     assert ids(results[-1]) == ["p1"]
+
+
+@pytest.mark.parametrize("fault", ["not a number", "singular", "degenerate covariance"])
+def test_a_fit_that_breaks_down_is_counted_and_forgotten(
+    model: HeadModel, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    motion = still(facing(model, [0.9, 0, 0]))
+    world = World(model, [LEFT, RIGHT], [motion])
+    tracker = make_tracker(world)
+    run(world, tracker, 4)
+    fit = FrameFitter.fit
+
+    def broken(self: FrameFitter, *args: object, **options: object) -> FitResult:
+        result = fit(self, *args, **options)
+        if fault == "singular":
+            raise np.linalg.LinAlgError("singular")
+        if fault == "not a number":
+            state = replace(result.state, translation=np.full(3, np.nan))
+        else:
+            state = replace(result.state, covariance=np.full_like(result.state.covariance, np.inf))
+        return replace(result, state=state)
+
+    monkeypatch.setattr(FrameFitter, "fit", broken)
+    for result in run(world, tracker, 2, start=4):
+        assert result.statistics.counters["fit_failed"] >= 1
+        assert [h.status for h in result.heads] == [Status.COASTING]
+        assert np.isfinite(state_vector(result.heads[0].state)).all()
+    monkeypatch.undo()
+    (head,) = run(world, tracker, 1, start=6)[0].heads
+    assert (head.id, head.status) == ("p1", Status.TRACKED)
+    assert np.linalg.norm(head.state.translation - motion(0).translation) < 0.005
 
 
 def test_statistics_name_stages_and_views(model: HeadModel) -> None:
