@@ -61,7 +61,7 @@ class Learner:
         if config.compiled:
             network.compile(dynamic=False)
         if processes.world > 1:
-            self._module = DistributedDataParallel(self._module, find_unused_parameters=True)
+            self._module = DistributedDataParallel(self._module)
 
     def learn(self, image: Tensor, truth_px: Tensor, visible: Tensor) -> dict[str, Tensor]:
         """One step on a batch (see `Batch`); the loss and its parts, still on the device."""
@@ -91,12 +91,6 @@ class Learner:
             "mean": self.mean.values,
         }
         save_checkpoint(path, self.network, training)
-
-    def save_mean(self, path: Path) -> None:
-        """The weights that ship, as a checkpoint without the rest."""
-        mean = self.mean.applied(self.network)
-        assert isinstance(mean, FlowNetwork)
-        save_checkpoint(path, mean, {"step": self.step})
 
     def restore(self, path: Path) -> None:
         """Raises ValueError when the file is of another network."""

@@ -32,12 +32,13 @@ def write_model_card(
         f"- seen: {pictures:,} pictures in {step:,} of {config.steps:,} steps, seed {config.seed}",
         f"- licence: {LICENCE}",
         "",
-        f"## Figures on {config.validation_pictures} synthetic pictures of unseen people",
+        f"## Figures on {config.validation_pictures // 2} synthetic pictures of unseen people",
         "",
-        "Half of them by a bad camera (blur, noise, JPEG, low resolution, covered parts). Error in "
-        "% of the distance of the outer eye corners; sigma rms is that of normalised residuals, "
-        "1 when sigma is honest. `visible` and `hidden` are the face's skin, `_all` all texels, "
-        "the regions visible points.",
+        "Sigma was calibrated per region on as many others. Half of them are by a bad camera "
+        "(blur, noise, JPEG, low resolution, covered parts). Error in % of the distance of the "
+        "outer eye corners; sigma rms is that of normalised residuals, 1 when sigma is honest. "
+        "`visible` and `hidden` are the face's skin, `_all` all texels, the regions visible "
+        "points.",
         "",
         "```",
         format_figures(figures),

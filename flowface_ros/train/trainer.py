@@ -13,6 +13,7 @@ from queue import Queue
 import torch
 from tqdm import tqdm
 
+from flowface_ros.align.network.checkpoint import save_checkpoint
 from flowface_ros.align.network.config import preset
 from flowface_ros.align.network.export import export_onnx
 from flowface_ros.align.network.flow_network import FlowNetwork
@@ -28,7 +29,13 @@ from flowface_ros.train.model_card import LICENCE, write_model_card
 from flowface_ros.train.processes import Processes
 from flowface_ros.train.run_config import RunConfig
 from flowface_ros.train.studio import SynthConfig
-from flowface_ros.train.validation import ValidationSet, draw_sheet, draw_validation, validate
+from flowface_ros.train.validation import (
+    ValidationSet,
+    calibrated,
+    draw_sheet,
+    draw_validation,
+    validate,
+)
 
 STATE_NAME, MEAN_NAME, CONFIG_NAME = "state.pt", "network.pt", "run.json"
 CARD_NAME, ONNX_NAME = "model_card.md", "network.onnx"
@@ -144,11 +151,10 @@ class _Trainer:
             self.curves.add(learner.step, read)
             bar.set_postfix(loss=f"{read['train/loss']:.3f}")
 
-    def _validate(self, pictures: ValidationSet | None) -> dict[str, dict[str, float]]:
+    def _validate(self, pictures: ValidationSet | None) -> None:
         if self.curves is None or pictures is None:
-            return {}
-        mean = self.learner.mean.applied(self.learner.network)
-        assert isinstance(mean, FlowNetwork)
+            return
+        mean = self._mean()
         figures = validate(mean, self.model, pictures)
         step = self.learner.step
         values = {f"validation/{n}": row["mean_iod_percent"] for n, row in figures.items()}
@@ -157,7 +163,11 @@ class _Trainer:
         draw_sheet(self.out / "overlay.png", mean, pictures)
         draw_curves(self.out)
         tqdm.write(f"step {step}\n{format_figures(figures)}")
-        return figures
+
+    def _mean(self) -> FlowNetwork:
+        mean = self.learner.mean.applied(self.learner.network)
+        assert isinstance(mean, FlowNetwork)
+        return mean
 
     def _save(self) -> None:
         if self.processes.first:
@@ -165,16 +175,23 @@ class _Trainer:
 
     def _finish(self, pictures: Future[ValidationSet | None]) -> None:
         self._save()
-        figures = self._validate(pictures.result())
-        if self.processes.first and self.curves is not None:
+        drawn = pictures.result()
+        self._validate(drawn)
+        if drawn is not None and self.curves is not None:
             self.curves.close()
-            self.learner.save_mean(self.out / MEAN_NAME)
-            mean = self.learner.mean.applied(self.learner.network)
-            assert isinstance(mean, FlowNetwork)
-            step, world = self.learner.step, self.processes.world
-            write_model_card(self.out / CARD_NAME, mean, self.config, step, world, figures)
-            export_onnx(mean, self.out / ONNX_NAME, LICENCE)
+            self._release(drawn)
         self.processes.barrier()
+
+    def _release(self, pictures: ValidationSet) -> None:
+        """Write what is used elsewhere. Sigma is calibrated on one half of the pictures, and the
+        figures are of the other."""
+        half = slice(0, None, 2), slice(1, None, 2)
+        mean = calibrated(self._mean(), self.model, pictures[half[0]])
+        figures = validate(mean, self.model, pictures[half[1]])
+        step, world = self.learner.step, self.processes.world
+        save_checkpoint(self.out / MEAN_NAME, mean, {"step": step})
+        write_model_card(self.out / CARD_NAME, mean, self.config, step, world, figures)
+        export_onnx(mean, self.out / ONNX_NAME, LICENCE)
 
 
 def fetched_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ from flowface_ros.align.network.flow_network import FlowNetwork
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.augment import augment, developed
 from flowface_ros.train.batch import Batch
+from flowface_ros.train.calibrate import calibrate, calibration
 from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.metrics import AlignmentMetrics
 from flowface_ros.train.regions import texel_regions
@@ -36,6 +37,9 @@ class ValidationSet:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def __getitem__(self, rows: slice) -> ValidationSet:
+        return ValidationSet(self.image[rows], Batch(*(t[rows] for t in self.truth.tensors())))
 
 
 def draw_validation(config: SynthConfig, count: int, workers: int) -> ValidationSet | None:
@@ -86,6 +90,18 @@ def validate(
         position, log_sigma, truth.position_px.numpy(), truth.visible.numpy(), truth.iod_px.numpy()
     )
     return metrics.figures()
+
+
+def calibrated(network: FlowNetwork, model: HeadModel, pictures: ValidationSet) -> FlowNetwork:
+    """The network, in place, with sigma made honest on these pictures."""
+    position, log_sigma = answers(network, pictures.image)
+    truth = pictures.truth
+    regions = texel_regions(model, network.config.output_grid)
+    change = calibration(
+        regions, position, log_sigma, truth.position_px.numpy(), truth.visible.numpy()
+    )
+    calibrate(network, change)
+    return network
 
 
 def draw_sheet(path: Path, network: FlowNetwork, pictures: ValidationSet) -> None:

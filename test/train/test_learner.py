@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_loss_falls_on_one_batch() -> None:
     assert min(losses[-10:]) < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"first_flow": "uv_mean", "heatmap": False, "update": "basic", "context_channels": 8}],
+)
+def test_every_trained_weight_gets_a_gradient(changes: dict[str, object]) -> None:
+    """Parallel processes wait for all of them."""
+    config = dataclasses.replace(TINY, drop_path=0.0, **changes)  # type: ignore[arg-type]
+    one = Learner(new_network(config, blank_constants(config)), RunConfig(steps=8), ALONE)
+    one.learn(*data(0))
+    without = [n for n, p in one.network.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
 def test_restoring_another_network_is_refused(tmp_path: Path) -> None:
     one = learner()
     one.network.atlas_hash = 5
@@ -74,18 +88,14 @@ def test_restoring_another_network_is_refused(tmp_path: Path) -> None:
         learner().restore(tmp_path / "state.pt")
 
 
-def test_saved_mean_is_the_mean(tmp_path: Path) -> None:
-    from flowface_ros.align.network.checkpoint import load_checkpoint
-
+def test_applied_mean_is_the_mean() -> None:
     one = learner()
     for step in range(3):
         one.learn(*data(step))
-    one.save_mean(tmp_path / "network.pt")
-    loaded, training = load_checkpoint(tmp_path / "network.pt")
-    assert training["step"] == 3
-    values = dict(loaded.named_parameters())
-    assert all(torch.equal(values[n], v) for n, v in one.mean.values.items())
-    assert not torch.equal(weights(loaded), weights(one.network))
+    applied = dict(one.mean.applied(one.network).named_parameters())
+    assert all(torch.equal(applied[n], v) for n, v in one.mean.values.items())
+    changed = [not torch.equal(applied[n], p) for n, p in one.network.named_parameters()]
+    assert any(changed)
 
 
 def test_mean_moves_by_its_share() -> None:
