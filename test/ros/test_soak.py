@@ -1,0 +1,123 @@
+"""A tracker in its own process under random faults for a long time."""
+
+from __future__ import annotations
+
+import random
+import time
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from ros_recorder import process, ros_args
+from ros_world import CAMERAS, RIG_FRAME, Robot, make_world
+
+HERE = Path(__file__).parent
+PERIOD_S = 1 / 15
+SETTLE_SHARE = 0.3
+"""Of the time, after which memory must not grow any more: caches are full then."""
+FAULTS = ("none", "dropout", "jump", "bad", "parameters", "restart", "storm", "no info")
+
+
+class Soak:
+    """Sends sets at 15 Hz, each second under another fault."""
+
+    def __init__(self, robot: Robot, pid: int, seed: int) -> None:
+        self._robot, self._pid, self._random = robot, pid, random.Random(seed)
+        self._index = 0
+        self._change_state = robot.node.create_client(ChangeState, "/tracker/change_state")
+        self._set_parameters = robot.node.create_client(SetParameters, "/tracker/set_parameters")
+        assert self._change_state.wait_for_service(10.0)
+
+    def run(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._second(self._random.choice(FAULTS))
+        self._robot.faces.clear()
+
+    def memory_kb(self) -> int:
+        lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self._pid}/task").iterdir()))
+
+    def tracks(self) -> bool:
+        self._index += 1
+        faces = self._robot.ask(self._index)
+        return bool(faces and faces.faces and list(faces.faces[0].views) == list(CAMERAS))
+
+    def _second(self, fault: str) -> None:
+        cameras: Any = self._random.sample(CAMERAS, 2) if fault == "dropout" else None
+        if fault == "jump":
+            self._index = self._random.randrange(100)
+        if fault == "parameters":
+            self._parameters()
+        if fault == "restart":
+            self._transition(Transition.TRANSITION_DEACTIVATE)
+            self._transition(Transition.TRANSITION_ACTIVATE)
+        for _ in range(15):
+            self._index += 1
+            self._robot.send(self._index, cameras, change=self._change(fault))
+            end = time.monotonic() + (0.0 if fault == "storm" else PERIOD_S)
+            while time.monotonic() < end:
+                rclpy.spin_once(self._robot.node, timeout_sec=0.01)
+
+    def _change(self, fault: str) -> Any:
+        pick = self._random
+
+        def change(name: str, image: Any, info: Any) -> Any:
+            if fault == "bad" and pick.random() < 0.5:
+                image.data = array("B", pick.randbytes(100))
+            if fault == "no info":
+                info = None
+            return image, info
+
+        return change
+
+    def _parameters(self) -> None:
+        values = {
+            "slop": self._random.uniform(0.005, 0.02),
+            "max_wait": self._random.choice((0.02, 0.05, -1.0)),
+        }
+        request = SetParameters.Request(
+            parameters=[Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
+        )
+        future = self._set_parameters.call_async(request)
+        assert self._robot.wait(future.done), "parameters are not answered"
+
+    def _transition(self, transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = self._change_state.call_async(request)
+        assert self._robot.wait(future.done), "the life cycle is not answered"
+        assert future.result().success
+
+
+@pytest.mark.parametrize(
+    "seconds", [30, pytest.param(1200, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_random_faults_leave_a_tracker_that_tracks(context: None, seconds: int) -> None:
+    arguments = ros_args(cameras=f"[{','.join(CAMERAS)}]", rig_frame=RIG_FRAME)
+    robot = Robot(make_world())
+    with process(HERE / "fake_node.py", "tracker", *arguments) as tracker:
+        robot.connect()
+        robot.mount()
+        soak = Soak(robot, tracker.pid, seconds)
+        assert robot.wait(soak.tracks)
+        soak.run(SETTLE_SHARE * seconds)
+        before_kb, threads = soak.memory_kb(), soak.threads()
+        soak.run((1 - SETTLE_SHARE) * seconds)
+        assert robot.wait(soak.tracks)
+        after_kb = soak.memory_kb()
+        values = {entry.key: entry.value for entry in robot.report().values}
+        print(f"memory {before_kb} -> {after_kb} kB, threads {threads}; {values}")
+        assert after_kb < 1.05 * before_kb
+        assert soak.threads() <= threads
+        assert "dropped sets: exception" not in values
+        assert "callbacks: exception" not in values
+    robot.close()
