@@ -22,8 +22,17 @@ Change = Callable[[int, Any], Any]
 """Frame number and FaceArray; returns the FaceArray to write, or None to drop it."""
 
 
-def _write_prediction(truth: Path, path: Path, change: Change, delay_ns: int = 0) -> None:
-    """A bag /tracker/{faces,meshes,head_model} made from the truth's topics."""
+def _write_prediction(
+    truth: Path,
+    path: Path,
+    change: Change,
+    delay_ns: int = 0,
+    remesh: Callable[[Any], Any] = lambda message: message,
+) -> None:
+    """A bag /tracker/{faces,meshes,head_model} made from the truth's topics.
+
+    remesh: what becomes of each HeadModel and FaceMesh.
+    """
     with open_bag(truth) as bag, BagWriter(path, "mcap") as out:
         frame, dropped = -1, set()
         for topic, time_ns, message in bag.messages(
@@ -31,13 +40,15 @@ def _write_prediction(truth: Path, path: Path, change: Change, delay_ns: int = 0
         ):
             name = topic.replace("/ground_truth", "/tracker")
             if topic.endswith("head_model"):
-                out.write(name, message, time_ns, latched=True)
+                out.write(name, remesh(message), time_ns, latched=True)
                 continue
             if topic.endswith("faces"):
                 frame += 1
                 message = change(frame, message)
                 if message is None:
                     dropped.add(time_ns)
+            else:
+                message = remesh(message)
             if time_ns not in dropped:
                 out.write(name, message, time_ns + delay_ns)
 

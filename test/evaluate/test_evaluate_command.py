@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import numpy as np
@@ -16,15 +17,16 @@ import pytest
 
 from flowface_ros import cli
 from flowface_ros.evaluate.report import SCHEMA_PATH
+from flowface_ros.head.model_file import load_builtin_head
 
 Judge = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def judge(truth_bag: Path, tmp_path: Path, write_prediction: Callable[..., None]) -> Judge:
-    def run(change: Any = lambda frame, message: message, delay_ns: int = 0) -> dict[str, Any]:
-        prediction, out = tmp_path / "prediction.mcap", tmp_path / "report"
-        write_prediction(truth_bag, prediction, change, delay_ns)
+    def run(change: Any = lambda frame, message: message, **options: Any) -> dict[str, Any]:
+        prediction, out = tmp_path / f"{uuid4()}.mcap", tmp_path / "report"
+        write_prediction(truth_bag, prediction, change, **options)
         arguments = [str(prediction), "--truth", str(truth_bag), "--out", str(out)]
         assert cli.main(["evaluate", *arguments]) == 0
         metrics = json.loads((out / "metrics.json").read_text())
@@ -86,6 +88,32 @@ def test_jitter_drops_ids_covariance_weights_and_delay(judge: Judge, shift_by: C
     assert 0.05 < metrics["expression"]["blendshapes"]["mean_absolute"] <= 0.1001
     # Meshes carry the true ids, which these faces no longer have.
     assert metrics["ssme"]["coverage"] == 0 and metrics["ssme"]["score_px"] is None
+
+
+def test_another_topology_of_the_same_surface(judge: Judge, shift_by: Callable) -> None:
+    """Vertices in another order, under another hash: nothing corresponds, all else is the same."""
+    order = np.random.default_rng(0).permutation(load_builtin_head().vertex_count)
+    place = np.argsort(order)
+
+    def remesh(message: Any) -> Any:
+        if hasattr(message, "triangles"):
+            message.triangles = place[message.triangles].astype(np.uint32)
+        else:
+            message.vertices = message.vertices.reshape(-1, 3)[order].reshape(-1)
+        message.model_hash = 5
+        return message
+
+    shift = np.array([0.0, 0.002, 0.0])
+    plain = judge(shift_by(lambda frame: shift * (-1) ** frame))
+    other = judge(shift_by(lambda frame: shift * (-1) ** frame), remesh=remesh)
+    assert plain["same_topology"] is True and other["same_topology"] is False
+    assert other["ssme"]["score_px"] == pytest.approx(plain["ssme"]["score_px"], rel=1e-4)
+    assert other["vertices"]["method"] == "closest"
+    assert other["vertices"]["rig_mm"]["mean"] < plain["vertices"]["rig_mm"]["mean"]
+    assert other["vertices"]["aligned_mm"]["mean"] < 0.05
+    assert other["neutral_shape_mm"] is None
+    assert other["jitter"]["vertices_against"] == "true_pose"
+    assert other["jitter"]["vertices_mm"] == pytest.approx(plain["jitter"]["vertices_mm"], rel=0.2)
 
 
 def test_an_empty_tracker(judge: Judge) -> None:
