@@ -235,3 +235,33 @@ def test_example_parameters_are_accepted(context: None, name: str) -> None:
                 assert getattr(node._cameras.inputs[camera].topics, key) in (value, expected)
     finally:
         node.destroy_node()
+
+
+@pytest.mark.parametrize("kind", ["tracker", "aligner", "fitter"])
+def test_the_security_policy_allows_what_a_node_uses(context: None, kind: str) -> None:
+    from importlib import import_module
+    from pathlib import Path
+    from xml.etree import ElementTree
+
+    from rclpy.parameter import Parameter
+    from ros_world import fake_networks
+
+    node_class = getattr(import_module(f"flowface_ros.ros.{kind}_node"), f"{kind.title()}Node")
+    networks = {} if kind == "fitter" else {"networks": fake_networks(make_world())}
+    cameras = Parameter("cameras", value=["left", "right"])
+    node = node_class(**networks, parameter_overrides=[cameras])
+    policy = Path(__file__).parents[2] / "config/sros2_policy.xml"
+    (profile,) = ElementTree.parse(policy).getroot().iterfind(f".//profile[@node='{kind}']")
+    try:
+        assert node.start()
+        for group, used in (
+            ("topics[@publish='ALLOW']/topic", [p.topic_name for p in node.publishers]),
+            ("topics[@subscribe='ALLOW']/topic", [s.topic_name for s in node.subscriptions]),
+            ("services[@reply='ALLOW']/service", [s.service_name for s in node.services]),
+        ):
+            names = (entry.text.replace("~", kind) for entry in profile.iterfind(group))
+            allowed = {name if name.startswith("/") else f"/{name}" for name in names}
+            assert set(used) <= allowed
+    finally:
+        node.finish()
+        node.destroy_node()
