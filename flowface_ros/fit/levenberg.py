@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -22,6 +22,8 @@ _WORST_DAMPING = 1e8
 _LEAST_DAMPING = 1e-12
 _FAST_CONVERGENCE = 0.1
 """Steps whose gain shrinks by more than this go on to do so."""
+_LINEAR = 0.05
+"""Share of the expected gain by which the gain may differ where the Jacobian is hardly changed."""
 _AS_STATED = 1.5
 """Residuals that are larger than their sigmas by less than this are left to the robust loss."""
 _SETTLED = 0.98
@@ -76,6 +78,12 @@ def minimise(
         if (there is None and gain >= tolerance) or (settled and left < tolerance):
             stop = Stop.STALLED if there is None and gain >= tolerance else Stop.CONVERGED
             break
+        if settled and _as_expected(equations.energy - energy, gain):
+            last = _polish(problem, here, equations, tolerance)
+            if last is not None:
+                here, equations, gain = last
+                energy, stop = equations.energy, Stop.CONVERGED
+                break
     else:
         stop = Stop.ITERATIONS
     if np.isnan(here.squared).all():
@@ -109,6 +117,32 @@ def _descend(
         damping *= _DAMPING_UP
         if damping > _WORST_DAMPING or 0 <= gain < tolerance:
             return None, equations.energy, gain, damping
+
+
+def _as_expected(found: float, gain: float) -> bool:
+    """Whether the energy fell as the linear model said, so that its Jacobian still holds."""
+    return abs(found - gain) < _LINEAR * gain
+
+
+def _polish(
+    problem: Problem, here: _At, equations: NormalEquations, tolerance: float
+) -> tuple[_At, NormalEquations, float] | None:
+    """The last step, with the last Jacobian: a point within `tolerance` of the least energy, the
+    equations there, and what the step was expected to gain; None when it is farther than that."""
+    if problem.focal_camera:
+        return None
+    equations = problem.relinearise(equations, here.estimate, here.squared)
+    room = problem.room(here.estimate)
+    step = bounded_step(equations.hessian, equations.gradient, *room, 0.0)
+    gain = -float(equations.gradient @ step + 0.5 * step @ equations.hessian @ step)
+    if not 0 <= gain < tolerance:
+        return None
+    trial = problem.moved(here.estimate, step)
+    there = _At(trial, *problem.squared_residuals(trial))
+    energy = problem.energy(there.squared, equations.scale, trial)
+    if energy > equations.energy or there.behind > here.behind:
+        return here, equations, gain
+    return there, replace(equations, squared=there.squared, energy=energy), gain
 
 
 def _gain_left(gain: float, last_gain: float) -> float:

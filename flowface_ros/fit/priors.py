@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from flowface_ros.head.state import (
     VECTOR_BLOCKS,
     HeadState,
     Unknowns,
+    compose_rotvecs,
     neutral_state,
     step_between,
     vector_size,
@@ -119,20 +122,47 @@ class PriorTerm:
         d = step_between(self.mean, state, self.unknowns)
         return 0.5 * float(d @ self.information @ d)
 
+    def force(self, state: HeadState) -> tuple[Array, float]:
+        """Gradient (m,) and energy in a step of its own unknowns."""
+        d = step_between(self.mean, state, self.unknowns)
+        force = self.information @ d
+        energy = 0.5 * float(d @ force)
+        rotation = self._rotation
+        if rotation is not None:
+            force[rotation] = _turn(d[rotation]).T @ force[rotation]
+        return force, energy
+
     def equations(self, state: HeadState) -> tuple[Array, Array, float]:
         """Hessian (m, m), gradient (m,) and energy in a step of its own unknowns."""
-        d = step_between(self.mean, state, self.unknowns)
-        information, force = self.information, self.information @ d
-        energy = 0.5 * float(d @ force)
-        rotation = self.unknowns.slices.get("rotation")
-        if rotation is not None and information[rotation].any():
-            # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
-            turn = np.linalg.inv(left_jacobian(d[rotation]))
+        force, energy = self.force(state)
+        information, rotation = self.information, self._rotation
+        if rotation is not None:
+            turn = _turn(compose_rotvecs(state.rotation, -self.mean.rotation))
             information = information.copy()
             information[rotation] = turn.T @ information[rotation]
             information[:, rotation] = information[:, rotation] @ turn
-            force[rotation] = turn.T @ force[rotation]
         return information, force, energy
+
+    @cached_property
+    def block(self) -> tuple[Any, ...]:
+        """Index of its own rows and columns in a matrix of all unknowns; slices if they are
+        neighbours, which cost less."""
+        first, last = int(self.rows[0]), int(self.rows[-1]) + 1
+        if last - first == len(self.rows):
+            return slice(first, last), slice(first, last)
+        return np.ix_(self.rows, self.rows)
+
+    @cached_property
+    def _rotation(self) -> slice | None:
+        """Where the head's rotation is, if the prior says anything of it."""
+        rotation = self.unknowns.slices.get("rotation")
+        known = rotation is not None and self.information[rotation].any()
+        return rotation if known else None
+
+
+def _turn(d: Array) -> Array:
+    """(3, 3): log(exp(step) exp(d)) = d + turn @ step to first order."""
+    return np.linalg.inv(left_jacobian(d))
 
 
 def prior_term(model: HeadModel, prior: StatePrior, unknowns: Unknowns) -> PriorTerm:

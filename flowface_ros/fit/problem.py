@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from flowface_ros.fit.camera_terms import zoom_terms
 from flowface_ros.fit.priors import PriorTerm, StatePrior, box, prior_term, values
 from flowface_ros.fit.retraction import moved_head
 from flowface_ros.fit.views import Views
-from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.evaluator import Posed, SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, Unknowns
 
@@ -84,7 +83,7 @@ class Problem:
 
     def squared_residuals(self, estimate: Estimate) -> tuple[Array, int]:
         """r^T W r (K,) and how many points are behind their camera."""
-        return self.zoomed(estimate).squared_residuals(self._positions(estimate.state))
+        return self.zoomed(estimate).squared_residuals(self._posed(estimate.state).points)
 
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
@@ -99,9 +98,9 @@ class Problem:
         n, size = self.unknowns.size, self.size
         views = self.zoomed(estimate)
         jacobian, whitened = self._scratch
-        points, _ = self.evaluator.positions_and_jacobian(
-            estimate.state, self.unknowns, out=jacobian
-        )
+        posed = self._posed(estimate.state)
+        points = posed.points
+        self.evaluator.jacobian(posed, self.unknowns, out=jacobian)
         information, vector = views.vertex_information(points, self.nu, scale)
         kernels.whiten(information, jacobian, whitened)
         sums = robust.sums(squared, scale, self.nu)
@@ -122,11 +121,30 @@ class Problem:
             hessian, gradient, energy, whitened, prior, curvature, squared, scale, sums
         )
 
+    def relinearise(
+        self, equations: NormalEquations, estimate: Estimate, squared: Array
+    ) -> NormalEquations:
+        """The equations nearby, at residuals (K,): the gradient is new but for the Jacobian, which
+        is the last linearisation's, and so is the Hessian."""
+        n, scale = self.unknowns.size, equations.scale
+        points = self._posed(estimate.state).points
+        _, vector = self.views.vertex_information(points, self.nu, scale)
+        sums = robust.sums(squared, scale, self.nu)
+        gradient = np.zeros(self.size)
+        jacobian, _ = self._scratch
+        gradient[:n] = -self.tempering * (vector.reshape(-1) @ jacobian.reshape(-1, n))
+        energy = self.tempering * sums.loss
+        for term in self._terms:
+            force, part = term.force(estimate.state)
+            gradient[term.rows] += force
+            energy += part
+        return replace(equations, gradient=gradient, energy=energy, squared=squared, sums=sums)
+
     def prior_force(self, state: HeadState) -> Array:
         """Gradient (n,) of the priors' energy by the head's unknowns."""
         force = np.zeros(self.unknowns.size)
         for term in self._terms:
-            force[term.rows] += term.equations(state)[1]
+            force[term.rows] += term.force(state)[0]
         return force
 
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
@@ -152,14 +170,14 @@ class Problem:
     def with_views(self, views: Views) -> Problem:
         return replace(self, views=views)
 
-    def _positions(self, state: HeadState) -> Array:
-        """Points (N, 3) of a state; those of the last one are kept."""
-        if not self._last or self._last[0] is not state:
-            self._last[:] = [state, self.evaluator.positions(state)]
-        return self._last[1]
+    def _posed(self, state: HeadState) -> Posed:
+        """The surface of a state; that of the last one is kept."""
+        if not self._last or self._last[0].state is not state:
+            self._last[:] = [self.evaluator.posed(state)]
+        return self._last[0]
 
     @cached_property
-    def _last(self) -> list[Any]:
+    def _last(self) -> list[Posed]:
         return []
 
     @cached_property
@@ -172,7 +190,8 @@ class Problem:
 
     @cached_property
     def _terms(self) -> tuple[PriorTerm, ...]:
-        return tuple(prior_term(self.model, prior, self.unknowns) for prior in self.priors)
+        terms = (prior_term(self.model, prior, self.unknowns) for prior in self.priors)
+        return tuple(term for term in terms if len(term.rows))
 
     @cached_property
     def _box(self) -> tuple[Array, Array]:
@@ -184,7 +203,7 @@ class Problem:
         hessian, energy = np.zeros((self.size, self.size)), 0.0
         for term in self._terms:
             matrix, force, part = term.equations(estimate.state)
-            hessian[np.ix_(term.rows, term.rows)] += matrix
+            hessian[term.block] += matrix
             gradient[term.rows] += force
             energy += part
         if self.focal_camera:

@@ -13,12 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
+from flowface_ros.fit import kernels
 from flowface_ros.head.model import JOINT_NAMES, HeadModel
 from flowface_ros.head.skinning import neutral_joints
 from flowface_ros.head.state import HeadState, Unknowns, retract
-from flowface_ros.rigid import left_jacobian, rotation_from_rotvec
 
 Array = NDArray[np.float64]
 
@@ -37,24 +36,15 @@ def moved_head(model: HeadModel, state: HeadState, unknowns: Unknowns, step: Arr
     if "neck" not in slices or "rotation" not in slices:
         return moved
     joints = neutral_joints(model, moved)
-    pivot, lever = joints[_NECK], joints[_EYES].mean(axis=0) - joints[_NECK]
-    head = rotation_from_rotvec(state.rotation)
-    skull = head @ rotation_from_rotvec(state.neck)
-    before_pivot, before_lever = head @ pivot, skull @ lever
-    turn = step[slices["rotation"]]
-    neck_turn = head @ (left_jacobian(state.neck) @ step[slices["neck"]])
-    place = (
-        state.translation
-        + before_pivot
-        + before_lever
-        + step[slices["translation"]]
-        + np.cross(turn, before_pivot + before_lever)
-        + np.cross(neck_turn, before_lever)
+    pivot, eyes = joints[_NECK], joints[_EYES].mean(axis=0)
+    rotation = np.empty(3)
+    shift = kernels.skull_step(
+        np.asarray(state.rotation, np.float64),
+        np.asarray(state.neck, np.float64),
+        moved.neck,
+        pivot,
+        eyes - pivot,
+        *(step[slices[name]] for name in ("translation", "rotation", "neck")),
+        rotation,
     )
-    new_skull = rotation_from_rotvec(turn + neck_turn) @ skull
-    new_head = new_skull @ rotation_from_rotvec(moved.neck).T
-    return replace(
-        moved,
-        rotation=Rotation.from_matrix(new_head).as_rotvec(),
-        translation=place - new_skull @ lever - new_head @ pivot,
-    )
+    return replace(moved, rotation=rotation, translation=state.translation + shift)

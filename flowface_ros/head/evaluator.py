@@ -46,6 +46,19 @@ class _Shaped:
 
 
 @dataclass(frozen=True, eq=False)
+class Posed:
+    """A state's surface before its derivatives: what positions and Jacobian have in common.
+
+    neutral: (M, 3) elements before skinning. points: (N, 3) in the rig frame, metres.
+    """
+
+    state: HeadState
+    transforms: JointTransforms
+    neutral: _Array
+    points: _Array
+
+
+@dataclass(frozen=True, eq=False)
 class _Selection:
     """Basis columns (M, 3, C) of the elements and (J, 3, C) of the joints that are solved for."""
 
@@ -87,26 +100,34 @@ class SurfaceEvaluator:
 
     def positions(self, state: HeadState) -> _Array:
         """Points (N, 3) in the rig frame, metres."""
+        return self.posed(state).points
+
+    def posed(self, state: HeadState) -> Posed:
+        """The state's points, with what `jacobian` needs to go on from them."""
         transforms, neutral = self._neutral(state)
-        return self._skin(transforms, neutral)
+        return Posed(state, transforms, neutral, self._skin(transforms, neutral))
 
     def positions_and_jacobian(
         self, state: HeadState, unknowns: Unknowns, out: _Array | None = None
     ) -> tuple[_Array, _Array]:
-        """Points (N, 3) in the rig frame, metres, and d points / d unknowns (N, 3, size).
+        """Points (N, 3) in the rig frame, metres, and their `jacobian`."""
+        posed = self.posed(state)
+        return posed.points, self.jacobian(posed, unknowns, out)
 
-        Columns lie as in `unknowns.slices`: rotation is the left perturbation exp(d) @ R, joints
-        are entries of their rotation vectors. out: C-contiguous float64 array of the Jacobian's
-        shape to write it into; a new array of that size costs as much as a third of its content.
+    def jacobian(self, posed: Posed, unknowns: Unknowns, out: _Array | None = None) -> _Array:
+        """d points / d unknowns (N, 3, size), columns as in `unknowns.slices`.
+
+        Rotation is the left perturbation exp(d) @ R, joints are entries of their rotation vectors.
+        out: C-contiguous float64 array of that shape to write it into; a new array of that size
+        costs as much as a third of its content.
         """
+        state, transforms, neutral = posed.state, posed.transforms, posed.neutral
         selection = self._select(unknowns)
-        transforms, neutral = self._neutral(state)
-        points = self._skin(transforms, neutral)
         jacobian = _blank((self._count, 3, unknowns.size), out)
         slices = unknowns.slices
         if unknowns.pose:
             origin = np.asarray(state.translation, np.float64)
-            kernels.pose_columns(jacobian, slices["translation"].start, points, origin)
+            kernels.pose_columns(jacobian, slices["translation"].start, posed.points, origin)
         for j, name in enumerate(JOINT_NAMES):
             if name in slices:
                 self._joint(jacobian, slices[name].start, j, state, transforms, neutral)
@@ -117,7 +138,7 @@ class SurfaceEvaluator:
         if "shape" in slices:
             start = slices["shape"].start
             self._linear(jacobian, start, selection.shape, selection.joint_shape, transforms)
-        return points, jacobian
+        return jacobian
 
     def _neutral(self, state: HeadState) -> tuple[JointTransforms, _Array]:
         """Joint transforms, and elements (M, 3) of the neutral mesh of the state."""

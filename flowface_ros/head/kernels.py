@@ -15,6 +15,57 @@ _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be reordered for SIMD; NaN and infinity keep their meaning."""
 
 
+_SMALL_ANGLE = 1e-5
+"""Below this angle (rad) the Taylor series is more precise than the closed form."""
+
+
+@njit(cache=True)
+def rotation_matrix(rotvec, out):
+    """out (3, 3): Rodrigues' formula, as `rigid.rotation_from_rotvec`."""
+    x, y, z = rotvec[0], rotvec[1], rotvec[2]
+    squared = x * x + y * y + z * z
+    angle = np.sqrt(squared)
+    if angle < _SMALL_ANGLE:
+        sine, cosine = 1 - squared / 6, 0.5 - squared / 24
+    else:
+        sine, cosine = np.sin(angle) / angle, (1 - np.cos(angle)) / squared
+    out[0, 0] = 1 - cosine * (y * y + z * z)
+    out[1, 1] = 1 - cosine * (x * x + z * z)
+    out[2, 2] = 1 - cosine * (x * x + y * y)
+    out[0, 1], out[1, 0] = cosine * x * y - sine * z, cosine * x * y + sine * z
+    out[0, 2], out[2, 0] = cosine * x * z + sine * y, cosine * x * z - sine * y
+    out[1, 2], out[2, 1] = cosine * y * z - sine * x, cosine * y * z + sine * x
+
+
+@njit(cache=True)
+def forward_kinematics(
+    rotvecs, rotation, translation, parents, joints, local, linear, posed, shift
+):
+    """Fills local, linear (J, 3, 3), posed, shift (J, 3) from rotation vectors (J, 3) of the
+    joints, the head's pose, and neutral joints (J, 3). The root takes the head's rotation."""
+    for j in range(len(parents)):
+        rotation_matrix(rotvecs[j], local[j])
+        if j == 0:
+            rotation_matrix(rotation, linear[0])
+            for i in range(3):
+                posed[0, i] = translation[i]
+                for k in range(3):
+                    posed[0, i] += linear[0, i, k] * joints[0, k]
+        else:
+            p = parents[j]
+            for i in range(3):
+                posed[j, i] = posed[p, i]
+                for k in range(3):
+                    posed[j, i] += linear[p, i, k] * (joints[j, k] - joints[p, k])
+                    linear[j, i, k] = 0.0
+                    for m in range(3):
+                        linear[j, i, k] += linear[p, i, m] * local[j, m, k]
+        for i in range(3):
+            shift[j, i] = posed[j, i]
+            for k in range(3):
+                shift[j, i] -= linear[j, i, k] * joints[j, k]
+
+
 @njit(cache=True, fastmath=_FAST)
 def add_linear(out, basis, coefficients):
     """out (M, 3) += basis (M, 3, C) @ coefficients (C,)."""

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros import rigid
+from flowface_ros.head import kernels
 from flowface_ros.head.model import JOINT_NAMES, HeadModel
 from flowface_ros.head.state import HeadState
 
@@ -77,15 +77,13 @@ def joint_rotvecs(state: HeadState) -> _Array:
 
 def joint_transforms(model: HeadModel, state: HeadState, joints: _Array) -> JointTransforms:
     """Forward kinematics of neutral joints (J, 3), metres, with the head's pose included."""
-    local = rigid.rotation_from_rotvec(joint_rotvecs(state))
-    linear, posed = np.empty_like(local), np.empty_like(joints)
-    linear[0] = rigid.rotation_from_rotvec(state.rotation)
-    posed[0] = linear[0] @ joints[0] + state.translation
-    for j in range(1, model.joint_count):
-        parent = model.parents[j]
-        linear[j] = linear[parent] @ local[j]
-        posed[j] = posed[parent] + linear[parent] @ (joints[j] - joints[parent])
-    shift = posed - np.einsum("jik,jk->ji", linear, joints)
+    count = model.joint_count
+    local, linear = np.empty((count, 3, 3)), np.empty((count, 3, 3))
+    posed, shift = np.empty((count, 3)), np.empty((count, 3))
+    root = np.asarray(state.rotation, np.float64), np.asarray(state.translation, np.float64)
+    kernels.forward_kinematics(
+        joint_rotvecs(state), *root, model.parents, joints, local, linear, posed, shift
+    )
     return JointTransforms(local, linear, shift, posed)
 
 
