@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="synth: drawn on CPU cores; synth-gpu: on the device that trains (default: synth)",
     )
     parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="FOLDER",
+        help="real faces to mix in, with the landmark network's answer on the clean picture",
+    )
+    parser.add_argument("--photograph-share", type=float, default=0.1, help="of each batch")
+    parser.add_argument(
         "--out", type=Path, required=True, help="folder of the run; resumed when it holds one"
     )
     parser.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
@@ -63,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     config = RunConfig(
         preset=args.preset,
         data=args.data,
+        photographs=str(args.photographs or ""),
+        photograph_share=args.photograph_share,
         steps=args.steps,
         batch_size=args.batch or _BATCH[args.preset],
         learning_rate=args.rate or _RATE[args.preset],

@@ -15,7 +15,8 @@ class Batch:
     """B crops of side S with Q texels.
 
     light: (B, 3, S, S) float16 or float32, linear RGB, before any camera (see `augment`).
-    position_px: (B, Q, 2) float32, pixel centres at integers; outside of the crop, too.
+    position_px: (B, Q, 2) float32, pixel centres at integers; outside of the crop, too. NaN where
+        it is not known.
     visible: (B, Q) bool, what nothing hides and lies inside of the crop.
     iod_px: (B,) float32, distance of the outer eye corners in space, at the scale of the crop.
     """
@@ -41,8 +42,9 @@ class Batch:
 
 def joined(batches: list[Batch]) -> Batch:
     """One batch of several."""
-    columns = zip(*(batch.tensors() for batch in batches), strict=True)
-    return Batch(*(torch.cat(tensors) for tensors in columns))
+    light = torch.cat([batch.light.to(batches[0].light.dtype) for batch in batches])
+    columns = zip(*(batch.tensors()[1:] for batch in batches), strict=True)
+    return Batch(light, *(torch.cat(tensors) for tensors in columns))
 
 
 class DataSource(Protocol):

@@ -73,9 +73,13 @@ def flow_loss(
     """The loss, and its parts for curves (without gradient).
 
     truth_px: (B, Q, 2), visible: (B, Q), as in `Batch`. answered: (Q,) rows of the heat map's
-    texels that the Q ones are; None for a network without heat map.
+    texels that the Q ones are; None for a network without heat map. Points whose truth is not
+    known (NaN) teach nothing.
     """
-    inside = inside_crop(truth_px, crop_px)
+    known = torch.isfinite(truth_px).all(dim=2)
+    truth_px = torch.where(known[..., None], truth_px, 0.0)
+    inside = inside_crop(truth_px, crop_px) & known
+    outside = ~inside & known
     count = len(output.position_px)
     parts = {name: truth_px.new_zeros(()) for name in ("heatmap", "distance", "sigma", "joint")}
     total = 0.0
@@ -89,10 +93,10 @@ def flow_loss(
         if index == 0:
             continue  # the first flow's sigma is a constant
         parts["sigma"] = parts["sigma"] + share * _likelihood(
-            position.detach(), log_sigma, truth_px, inside, OUTSIDE_WEIGHT, 0.0
+            position.detach(), log_sigma, truth_px, inside + OUTSIDE_WEIGHT * outside, 0.0
         )
         parts["joint"] = parts["joint"] + share * _likelihood(
-            position, log_sigma, truth_px, inside, 0.0, _BETA
+            position, log_sigma, truth_px, inside.float(), _BETA
         )
     parts = {name: value / total for name, value in parts.items()}
     if output.heatmap is not None and answered is not None:
@@ -127,14 +131,12 @@ def _distance(position: Tensor, truth: Tensor, visible: Tensor, inside: Tensor) 
 
 
 def _likelihood(
-    position: Tensor, log_sigma: Tensor, truth: Tensor, inside: Tensor, outside: float, beta: float
+    position: Tensor, log_sigma: Tensor, truth: Tensor, weight: Tensor, beta: float
 ) -> Tensor:
     """Mean of 2 log sigma + |r|^2 / (2 sigma^2) (negative log likelihood but for a constant).
 
-    outside: weight of points outside of the crop. With beta each point is weighted by
-    sigma ** (2 beta) over that weight's mean.
+    weight: (B, Q). With beta each point is weighted by sigma ** (2 beta) over its mean, too.
     """
-    weight = torch.where(inside, 1.0, outside)
     if beta:
         trust = torch.exp(2 * beta * log_sigma.detach())
         weight = weight * trust / _mean(trust, weight).clamp(min=1e-6)

@@ -17,6 +17,15 @@ _SOURCES = {
 }
 
 
+def _photographs(config: RunConfig) -> str:
+    if not config.photographs:
+        return "no picture of a real person"
+    return (
+        f"{config.photograph_share:.0%} photographs of the user's, with the landmark network's "
+        "answer on the clean picture"
+    )
+
+
 def write_model_card(
     path: Path, network: FlowNetwork, config: RunConfig, step: int, world: int,
     figures: dict[str, dict[str, float]],
@@ -28,7 +37,7 @@ def write_model_card(
         "",
         f"- atlas: `{network.atlas_hash:016x}`, grid {network.config.output_grid}",
         f"- parameters: {sum(p.numel() for p in network.parameters()):,}",
-        f"- data: {_SOURCES[config.data]}; no picture of a real person",
+        f"- data: {_SOURCES[config.data]}; {_photographs(config)}",
         f"- seen: {pictures:,} pictures in {step:,} of {config.steps:,} steps, seed {config.seed}",
         f"- licence: {LICENCE}",
         "",

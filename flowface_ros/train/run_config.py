@@ -10,7 +10,14 @@ from flowface_ros.align.network.config import PRESETS
 
 DATA = ("synth", "synth-gpu")
 
-_MAY_CHANGE = ("steps", "workers", "compiled", "validate_every", "validation_pictures")
+_MAY_CHANGE = (
+    "steps",
+    "photographs",
+    "workers",
+    "compiled",
+    "validate_every",
+    "validation_pictures",
+)
 """Fields that a resumed run may set anew."""
 
 
@@ -22,6 +29,10 @@ class RunConfig:
     """Network: light, base or paper."""
     data: str = "synth"
     """`synth`: CPU renderer in worker processes; `synth-gpu`: drawn on the device that trains."""
+    photographs: str = ""
+    """Folder of photographs that are mixed in, with the landmark network's answer; "" for none."""
+    photograph_share: float = 0.1
+    """Of each batch, where there is a folder."""
     steps: int = 40_000
     """The whole run; the learning rate falls over the last fifth of it."""
     batch_size: int = 32
@@ -57,9 +68,18 @@ class RunConfig:
             "validation_pictures",
         ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        share = self.photograph_share
+        _require(0 < share < 1, "photograph_share", share, "between 0 and 1")
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         _require(self.trunk_factor >= 0, "trunk_factor", self.trunk_factor, "0 or more")
+
+    @property
+    def photograph_count(self) -> int:
+        """Photographs in each batch."""
+        if not self.photographs:
+            return 0
+        return max(1, round(self.photograph_share * self.batch_size))
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

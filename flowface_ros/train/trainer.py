@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -25,7 +26,9 @@ from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.curves import CurveWriter, draw_curves
 from flowface_ros.train.learner import Learner, start_network
 from flowface_ros.train.metrics import format_figures
+from flowface_ros.train.mixed import MixedSource
 from flowface_ros.train.model_card import LICENCE, write_model_card
+from flowface_ros.train.photographs import PhotographSource
 from flowface_ros.train.processes import Processes
 from flowface_ros.train.run_config import RunConfig
 from flowface_ros.train.studio import SynthConfig
@@ -36,6 +39,7 @@ from flowface_ros.train.validation import (
     draw_validation,
     validate,
 )
+from flowface_ros.train.verify import photographs
 
 STATE_NAME, MEAN_NAME, CONFIG_NAME = "state.pt", "network.pt", "run.json"
 CARD_NAME, ONNX_NAME = "model_card.md", "network.onnx"
@@ -80,8 +84,23 @@ def synth_config(config: RunConfig) -> SynthConfig:
 
 
 def open_source(config: RunConfig, model: HeadModel, processes: Processes) -> DataSource:
-    """The run's data for this process."""
-    chosen = synth_config(config)
+    """The run's data for this process. Raises ValueError for unusable photographs."""
+    count, chosen = config.photograph_count, synth_config(config)
+    drawn = _synthetic_source(
+        config, replace(chosen, batch_size=chosen.batch_size - count), model, processes
+    )
+    if count == 0:
+        return drawn
+    real = PhotographSource(
+        model, photographs(Path(config.photographs)), chosen.crop_px, chosen.grid, count,
+        config.seed, processes.rank, processes.world,
+    )  # fmt: skip
+    return MixedSource([drawn, real])
+
+
+def _synthetic_source(
+    config: RunConfig, chosen: SynthConfig, model: HeadModel, processes: Processes
+) -> DataSource:
     if config.data == "synth":
         return CpuSource(chosen, config.workers, processes.rank, processes.world)
     from flowface_ros.train.gpu.source import GpuSource

@@ -48,6 +48,21 @@ def test_distance_counts_hidden_points_less_and_outside_ones_not() -> None:
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+def test_points_without_truth_teach_nothing() -> None:
+    position, log_sigma, truth, visible = scene()
+    weights = LossWeights(1.0, 1.0, 1.0, 1.0)
+    kept, _ = flow_loss(
+        output(position[:, :6], log_sigma[:, :6]), truth[:, :6], visible[:, :6], weights, CROP
+    )
+    unknown = truth.clone()
+    unknown[:, 6:] = torch.nan
+    position.requires_grad_()
+    loss, _ = flow_loss(output(position, log_sigma), unknown, visible, weights, CROP)
+    loss.backward()
+    np.testing.assert_allclose(loss.detach(), kept, rtol=1e-6)
+    assert position.grad is not None and (position.grad[:, 6:] == 0).all()
+
+
 def test_later_iterations_weigh_more() -> None:
     position, log_sigma, truth, visible = scene()
     good = FlowOutput([truth, position], [log_sigma] * 2, None, None, None)

@@ -1,0 +1,121 @@
+"""Photographs of faces with the landmark network's answer as their truth.
+
+On a clean picture of a face that looks into the camera that network is good, and what it says
+there stays true however the picture is then spoilt. So these pictures, spoilt, hold a network in
+training to real faces. Only points near the landmarks on the side that is seen are taught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flowface_ros.align.aligner import Picture
+from flowface_ros.align.crop import crop_from_points, cut, make_crop
+from flowface_ros.align.landmark_net import (
+    LEFT_EYE_OUTER,
+    RIGHT_EYE_OUTER,
+    FaceFinder,
+    FaceLandmarks,
+)
+from flowface_ros.align.landmarks_aligner import LandmarksAligner
+from flowface_ros.head.model import HeadModel
+from flowface_ros.synth.textures import linear_from_srgb
+from flowface_ros.train.batch import Batch
+
+_SUREST = 0.9
+"""Confidence from which a face counts as an easy one."""
+_SMALLEST_CROP_SCALE = 0.6
+"""Picture pixels per crop pixel: smaller faces are too coarse to teach from."""
+_LARGEST_SIGMA = 0.025
+"""Of a point that is taught, over the crop's side; on a frontal face half of them."""
+_SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA = 0.12, 0.05, np.radians(9)
+"""How crops differ from the ideal one."""
+_STREAM = 5
+
+
+@dataclass(frozen=True)
+class _Face:
+    """image: (H, W, 3) uint8. points: (Q, 2) picture pixels, NaN where not taught."""
+
+    image: NDArray[np.uint8]
+    landmarks: FaceLandmarks
+    points: NDArray[np.float64]
+
+
+class PhotographSource:
+    """See `DataSource`. images: (H, W, 3) uint8 RGB. Faces that are not sure, not frontal or too
+    small are left out; ValueError when none is left."""
+
+    def __init__(
+        self, model: HeadModel, images: list[NDArray[np.uint8]], crop_px: int, grid: int,
+        batch_size: int, seed: int, rank: int = 0, world: int = 1,
+    ) -> None:  # fmt: skip
+        self._crop_px, self._size, self._seed = crop_px, batch_size, seed
+        self._rank, self._world = rank, world
+        aligner = LandmarksAligner(model, grid, device="cpu")
+        finder = FaceFinder(device="cpu")
+        self._faces = [
+            _Face(image, face, _taught(aligner, image, face))
+            for image in images
+            for face in finder.detect_faces(image)
+            if face.confidence >= _SUREST and face.crop.scale >= _SMALLEST_CROP_SCALE
+        ]
+        if not self._faces:
+            raise ValueError(f"photographs: none of {len(images)} shows a face clearly enough")
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """See `DataSource`."""
+        number = first * self._world + self._rank
+        while True:
+            yield self.batch(number)
+            number += self._world
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number`."""
+        rng = np.random.default_rng([self._seed, _STREAM, number])
+        rows = [
+            self._crop(self._faces[k], rng) for k in rng.integers(len(self._faces), size=self._size)
+        ]
+        columns = (np.stack(column) for column in zip(*rows, strict=True))
+        return Batch(*(torch.from_numpy(column) for column in columns))
+
+    def _crop(
+        self, face: _Face, rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        ideal = crop_from_points(face.landmarks.points[:, :2], face.landmarks.roll, self._crop_px)
+        side = ideal.scale * self._crop_px
+        middle = ideal.to_image(np.full(2, (self._crop_px - 1) / 2))
+        crop = make_crop(
+            middle + rng.normal(0, _SHIFT_SIGMA, 2) * side,
+            side * np.exp(rng.normal(0, _SCALE_SIGMA)),
+            ideal.roll + rng.normal(0, _ROLL_SIGMA),
+            self._crop_px,
+        )
+        light = linear_from_srgb(cut(face.image, [crop])[0] / 255.0).transpose(2, 0, 1)
+        position = crop.to_crop(face.points).astype(np.float32)
+        last = self._crop_px - 0.5
+        inside = np.asarray(((position > -0.5) & (position < last)).all(axis=1))
+        eyes = face.landmarks.points[[LEFT_EYE_OUTER, RIGHT_EYE_OUTER], :2]
+        iod = np.linalg.norm(eyes[0] - eyes[1]) / crop.scale
+        return light.astype(np.float16), position, inside, np.asarray(iod, np.float32)
+
+
+def _taught(
+    aligner: LandmarksAligner, image: NDArray[np.uint8], face: FaceLandmarks
+) -> NDArray[np.float64]:
+    """(Q, 2) texels in the picture, NaN where the landmark network is not sure."""
+    observation = aligner.align_faces(Picture(image), [face])[0].observation
+    count = len(aligner.grid.points)
+    sure = observation.sigma[:count] < _LARGEST_SIGMA * face.crop.scale * face.crop.size
+    return np.where(sure[:, None], observation.pixels[:count], np.nan)
