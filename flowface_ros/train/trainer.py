@@ -221,6 +221,7 @@ def fetched_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Ba
     queue: Queue[Batch | BaseException] = Queue(_AHEAD)
 
     def fetch() -> None:
+        torch.cuda.set_device(device)
         try:
             for batch in batches:
                 queue.put(batch if batch.light.is_cuda else batch.pinned().to(device))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,10 @@ def is_available() -> bool:
 def fill_keys(soup: TriangleSoup, keys: Tensor, width: int, height: int) -> None:
     """As `raster.fill_keys`, for tensors on a CUDA device."""
     blocks = -(-len(soup.triangles) // _THREADS)
-    if blocks:
+    if not blocks:
+        return
+    # numba's own current device is the first one.
+    with cuda.gpus[keys.device.index] if keys.device.index else nullcontext():
         _fill[blocks, _THREADS](*_arrays(soup, keys), width, height)
 
 
