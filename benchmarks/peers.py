@@ -33,6 +33,7 @@ from flowface_ros.evaluate.inter_ocular import inter_ocular_px  # noqa: E402
 from flowface_ros.evaluate.jitter import jitter_mm  # noqa: E402
 from flowface_ros.evaluate.moving_mesh import MovingMesh  # noqa: E402
 from flowface_ros.evaluate.regions import triangle_regions  # noqa: E402
+from flowface_ros.evaluate.shared_pixels import covered_pixels  # noqa: E402
 from flowface_ros.evaluate.ssme import Ssme, ssme  # noqa: E402
 from flowface_ros.fit.frame_fit import FrameFitter  # noqa: E402
 from flowface_ros.head.model import HeadModel  # noqa: E402
@@ -45,6 +46,7 @@ from flowface_ros.track.pipeline import Tracker  # noqa: E402
 
 WORKER = Path(__file__).resolve().parent / "peers" / "mediapipe_landmarks.py"
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 FPS = 30.0
 SIZE = (640, 480)
 OUTER_CORNERS, INTER_OCULAR_M = (33, 263), 0.09
@@ -161,37 +163,65 @@ def lifted(points: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
 
 
 def compare(clips: Sequence[Clip], trackers: dict[str, Run], model: HeadModel) -> dict[str, Any]:
-    """Figures by tracker and mode. `face` is the score over the region that both meshes have."""
+    """Figures by tracker and mode, over the region of the face. `common`: over the pixels of each
+    frame that the meshes of all trackers cover."""
     regions = {"face": triangle_regions(model)["face"]}
-    rows = []
-    scores: dict[str, dict[str, float]] = {name: {} for name in trackers}
+    rows: list[dict[str, Any]] = []
     for mode in MODES:
-        for name, run in trackers.items():
-            total: Ssme | None = None
-            times_ms, shaking = [], []
-            for clip in tqdm(clips, desc=f"{name}, {mode}", dynamic_ncols=True):
-                answer = run(clip, mode)
-                sums = ssme(clip.truth, answer.mesh, clip.cameras, regions, clip.inter_ocular_px)
-                total = sums if total is None else total + sums
-                times_ms.append(answer.ms)
-                if answer.mesh.triangles.shape == clip.truth.triangles.shape:
-                    shaking.append(_shaking_mm(clip, answer))
-            assert total is not None
-            scores[name][mode] = total.score_px("face")
-            rows.append(
-                {
-                    "tracker": name,
-                    "mode": mode,
-                    "ssme_face_px": total.score_px("face"),
-                    "ssme_face_percent": total.score_percent("face"),
-                    "coverage_face": total.coverage("face"),
-                    "h1_px": float(total.by_horizon_px("face")[0]),
-                    "h30_px": float(total.by_horizon_px("face")[29]),
-                    "jitter_mm": float(np.mean(shaking)) if shaking else float("nan"),
-                    "ms": float(np.median(times_ms)),
-                }
-            )
-    return {"rows": rows, "ssme_px": scores, **_gains(scores)}
+        own: dict[str, Ssme] = {}
+        common: dict[str, Ssme] = {}
+        answers: dict[str, list[Answer]] = {name: [] for name in trackers}
+        for clip in tqdm(clips, desc=mode, dynamic_ncols=True):
+            said = {name: run(clip, mode) for name, run in trackers.items()}
+            masks = [covered_pixels(answer.mesh, clip.cameras) for answer in said.values()]
+            shared = [np.logical_and.reduce(frame) for frame in zip(*masks, strict=True)]
+            for name, answer in said.items():
+                answers[name].append(answer)
+                for table, judged in ((own, None), (common, shared)):
+                    sums = ssme(
+                        clip.truth, answer.mesh, clip.cameras, regions, clip.inter_ocular_px,
+                        judged=judged,
+                    )  # fmt: skip
+                    table[name] = table[name] + sums if name in table else sums
+        rows += [
+            _row(name, mode, own[name], common[name], clips, answers[name]) for name in trackers
+        ]
+    return {
+        "rows": rows,
+        "ssme_px": _by_tracker(rows, "ssme_px"),
+        "ssme_common_px": _by_tracker(rows, "common_px"),
+        **_gains(_by_tracker(rows, "ssme_px"), "ssme_gain"),
+        **_gains(_by_tracker(rows, "common_px"), "ssme_common_gain"),
+    }
+
+
+def _row(
+    name: str, mode: str, own: Ssme, common: Ssme, clips: Sequence[Clip], answers: list[Answer]
+) -> dict[str, Any]:
+    shaking = [
+        _shaking_mm(clip, answer)
+        for clip, answer in zip(clips, answers, strict=True)
+        if answer.mesh.triangles.shape == clip.truth.triangles.shape
+    ]
+    return {
+        "tracker": name,
+        "mode": mode,
+        "ssme_px": own.score_px("face"),
+        "ssme_percent": own.score_percent("face"),
+        "coverage": own.coverage("face"),
+        "common_px": common.score_px("face"),
+        "h1_px": float(own.by_horizon_px("face")[0]),
+        "h30_px": float(own.by_horizon_px("face")[29]),
+        "jitter_mm": float(np.mean(shaking)) if shaking else float("nan"),
+        "ms": float(np.median([answer.ms for answer in answers])),
+    }
+
+
+def _by_tracker(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, float]]:
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        scores.setdefault(row["tracker"], {})[row["mode"]] = row[key]
+    return scores
 
 
 def _shaking_mm(clip: Clip, answer: Answer) -> float:
@@ -199,15 +229,30 @@ def _shaking_mm(clip: Clip, answer: Answer) -> float:
     return jitter_mm([None if t is None or p is None else p - t for t, p in both])
 
 
-def _gains(scores: dict[str, dict[str, float]]) -> dict[str, float]:
-    """1 - ours / best peer; empty without a peer."""
-    peers = [name for name in scores if name != "flowface"]
+def _gains(scores: dict[str, dict[str, float]], name: str) -> dict[str, float]:
+    """1 - ours / best peer by mode; empty without a peer."""
+    peers = [tracker for tracker in scores if tracker != "flowface"]
     if not peers:
         return {}
     return {
-        f"ssme_gain_{mode}": 1 - scores["flowface"][mode] / min(scores[p][mode] for p in peers)
+        f"{name}_{mode}": 1 - scores["flowface"][mode] / min(scores[p][mode] for p in peers)
         for mode in MODES
     }
+
+
+def write_docs(found: dict[str, Any], clips: int) -> None:
+    """Replace what is between the markers of docs/evaluation.md."""
+    page = DOCS / "evaluation.md"
+    before, rest = page.read_text(encoding="utf-8").split("<!-- peers -->")
+    after = rest.split("<!-- /peers -->")[1]
+    rows = found["rows"]
+    table = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    for row in rows:
+        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
+        table.append("| " + " | ".join(cells) + " |")
+    gains = ", ".join(f"`{k}` {v:.2f}" for k, v in found.items() if "gain" in k)
+    body = "\n".join([f"{clips} clips, {harness.machine_description()}: {gains}.", "", *table])
+    page.write_text(f"{before}<!-- peers -->\n{body}\n<!-- /peers -->{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -215,6 +260,7 @@ def main() -> None:
     parser.add_argument("--mediapipe-python", type=Path, metavar="PYTHON", help="to compare with")
     parser.add_argument("--aligner", default="landmarks", help="landmarks or network")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of --aligner network")
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/")
     args = parser.parse_args()
     clips = [make_clip(seed, 1.2 if args.quick else 2.0) for seed in range(1 if args.quick else 6)]
     model = load_builtin_head()
@@ -230,9 +276,11 @@ def main() -> None:
             trackers["mediapipe"] = mediapipe(args.mediapipe_python, file, Path(name))
         found = compare(clips, trackers, model)
     harness.print_table(found["rows"])
-    for key in ("ssme_gain_single", "ssme_gain_sequence"):
-        if key in found:
-            print(f"{key} {found[key]:.3f}")
+    for key, value in found.items():
+        if "gain" in key:
+            print(f"{key} {value:.3f}")
+    if args.docs:
+        write_docs(found, len(clips))
     if args.json:
         harness.write_json(args.json, found)
 

@@ -72,23 +72,43 @@ class ProjectedMeshes:
         """Free the memory of a frame."""
         self._frames.pop(frame, None)
 
-    def shared_pixels(self, frame: int) -> SharedPixels:
-        """The pixels of a frame that lie inside both visible meshes."""
+    def shared_pixels(self, frame: int, judged: NDArray[np.bool_] | None = None) -> SharedPixels:
+        """The pixels of a frame that lie inside both visible meshes.
+
+        judged: (H, W) only these pixels.
+        """
         now, camera = self.at(frame), self._cameras[frame]
         window = None if now.truth is None else _bounds(now.truth, camera)
         if now.truth is None or window is None:
             return SharedPixels(_NOTHING, _NOTHING, _NOTHING.triangle)
         true = _draw(now.truth, self._truth.triangles, window)
-        true_triangle = true.triangle[true.triangle >= 0]
+        inside = true.triangle >= 0
+        if judged is not None:
+            x, y, width, height = window
+            inside &= judged[y : y + height, x : x + width]
+        true_triangle = true.triangle[inside]
         if now.prediction is None:
             return SharedPixels(_NOTHING, _NOTHING, true_triangle)
         predicted = _draw(now.prediction, self._prediction.triangles, window)
-        both = (true.triangle >= 0) & (predicted.triangle >= 0)
+        both = inside & (predicted.triangle >= 0)
         return SharedPixels(
             _under(true, both, self._truth.triangles, now.truth),
             _under(predicted, both, self._prediction.triangles, now.prediction),
             true_triangle,
         )
+
+
+def covered_pixels(mesh: MovingMesh, cameras: Sequence[Camera]) -> list[NDArray[np.bool_]]:
+    """(H, W) masks of the pixels that a mesh covers in each frame."""
+    masks = []
+    for vertices, camera in zip(mesh.vertices, cameras, strict=True):
+        covered = np.zeros((camera.height, camera.width), bool)
+        if vertices is not None:
+            projected = project_vertices(camera, vertices)
+            drawn = rasterize(projected, mesh.triangles, camera.width, camera.height)
+            covered = drawn.triangle >= 0
+        masks.append(covered)
+    return masks
 
 
 _NOTHING = SurfaceUnderPixels(

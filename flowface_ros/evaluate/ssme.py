@@ -12,7 +12,7 @@ any two topologies can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +92,7 @@ def ssme(
     regions: Mapping[str, NDArray[np.bool_]] | None = None,
     inter_ocular_px: NDArray[np.floating] | None = None,
     max_horizon: int = MAX_HORIZON,
+    judged: Sequence[NDArray[np.bool_]] | None = None,
 ) -> Ssme:
     """Compare a predicted with the true surface in one view of T frames.
 
@@ -99,20 +100,27 @@ def ssme(
     regions: (F,) masks of the true mesh's triangles by name; they may overlap.
     inter_ocular_px: (T,) for the relative error.
     max_horizon: frames.
+    judged: T masks (H, W) of the pixels that count, e.g. those that several trackers cover.
 
     Visible is what the mesh alone does not hide, in the image; a point may leave the image or be
     hidden at t + h. Within a triangle the lens's distortion is taken as linear.
     Raises ValueError when lengths differ.
     """
     frames = len(truth)
-    _check(truth, prediction, cameras, inter_ocular_px, max_horizon)
+    lengths: dict[str, Sized | None] = {
+        "prediction": prediction,
+        "cameras": cameras,
+        "inter_ocular_px": inter_ocular_px,
+        "judged": judged,
+    }
+    _check(len(truth), lengths, max_horizon)
     names, label, members = _region_classes(truth.triangles, regions or {})
     sizes = np.full(frames, np.nan) if inter_ocular_px is None else np.asarray(inter_ocular_px)
     views = ProjectedMeshes(truth, prediction, cameras)
     shape = (len(members), max_horizon)
     error, relative, count, possible = (np.zeros(shape) for _ in range(4))
     for t in range(frames):
-        pixels = views.shared_pixels(t)
+        pixels = views.shared_pixels(t, None if judged is None else judged[t])
         reach = min(max_horizon, frames - 1 - t)
         seen = np.bincount(label[pixels.true_triangle], minlength=len(members))
         possible[:, :reach] += seen[:, None]
@@ -134,20 +142,10 @@ def ssme(
     return Ssme(names, *(combine @ table for table in (error, relative, count, possible)))
 
 
-def _check(
-    truth: MovingMesh,
-    prediction: MovingMesh,
-    cameras: Sequence[Camera],
-    inter_ocular_px: NDArray[np.floating] | None,
-    max_horizon: int,
-) -> None:
-    frames = len(truth)
-    lengths = {"prediction": len(prediction), "cameras": len(cameras)}
-    if inter_ocular_px is not None:
-        lengths["inter_ocular_px"] = len(inter_ocular_px)
-    for name, length in lengths.items():
-        if length != frames:
-            raise ValueError(f"{name} has {length} frames, truth has {frames}")
+def _check(frames: int, arguments: Mapping[str, Sized | None], max_horizon: int) -> None:
+    for name, argument in arguments.items():
+        if argument is not None and len(argument) != frames:
+            raise ValueError(f"{name} has {len(argument)} frames, truth has {frames}")
     if max_horizon < 1:
         raise ValueError(f"max_horizon is {max_horizon}, must be at least 1")
 

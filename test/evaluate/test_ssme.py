@@ -8,6 +8,7 @@ import pytest
 from flowface_ros.camera.camera import Camera, pinhole
 from flowface_ros.camera.lens import Lens
 from flowface_ros.evaluate.moving_mesh import MovingMesh, frontal_length_px, project_vertices
+from flowface_ros.evaluate.shared_pixels import covered_pixels
 from flowface_ros.evaluate.ssme import ssme
 from flowface_ros.rigid import rotation_from_rotvec, transform
 
@@ -190,6 +191,24 @@ def test_percent_of_inter_ocular_distance() -> None:
     result = ssme(truth, still, [CAMERA] * 4, inter_ocular_px=eyes)
     assert result.score_percent() == pytest.approx(100 * result.score_px() / 20)
     assert np.isnan(ssme(truth, still, [CAMERA] * 4).score_percent())
+
+
+def test_only_judged_pixels_count() -> None:
+    """Where another tracker's mesh is: here in the left half."""
+    left, left_triangles = grid(1)
+    left[:, 0] = np.minimum(left[:, 0], 0)
+    other = MovingMesh(left_triangles, [left] * 3)
+    truth, still = moving(6, (0, 0, -0.01), 3), moving(6, (0, 0, 0), 3)
+    masks = covered_pixels(other, [CAMERA] * 3)
+    columns = np.flatnonzero(masks[0].any(axis=0))
+    assert columns.max() <= CAMERA.intrinsics[0, 2] < columns.max() + 1
+    whole = ssme(truth, still, [CAMERA] * 3)
+    half = ssme(truth, still, [CAMERA] * 3, judged=masks)
+    assert half.count[0, 0] == pytest.approx(whole.count[0, 0] / 2, rel=0.05)
+    assert half.true_count[0, 0] == half.count[0, 0]
+    assert half.score_px() == pytest.approx(whole.score_px(), rel=0.05)
+    with pytest.raises(ValueError, match="judged has 2 frames"):
+        ssme(truth, still, [CAMERA] * 3, judged=masks[:2])
 
 
 def test_clips_add_up() -> None:
