@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -39,10 +40,10 @@ def with_fixed_shape(
     if not shapes or not np.any(belief.covariance):
         return covariance
     views, seen = problem.views, _seen(problem.model, belief)
-    unknowns = Unknowns(pose=False, shape=seen)
-    points, jacobian = problem.evaluator.positions_and_jacobian(state, unknowns)
-    information, _ = views.vertex_information(points, problem.nu, equations.scale)
-    whitened = np.empty_like(jacobian)
+    posed = problem.posed(state)
+    jacobian = problem.evaluator.jacobian(posed, _shape_alone(tuple(seen.tolist())))
+    information, _ = views.vertex_information(posed.points, problem.nu, equations.scale)
+    whitened = np.empty((len(jacobian), problem.rank, len(seen)))
     kernels.whiten(information, jacobian, whitened)
     cross = equations.whitened.reshape(-1, n).T @ whitened.reshape(-1, len(seen))
     cross *= problem.tempering * equations.curvature
@@ -54,6 +55,12 @@ def with_fixed_shape(
     total[-shapes:, rows] = total[rows, -shapes:].T
     total[-shapes:, -shapes:] = belief.covariance
     return total
+
+
+@lru_cache(maxsize=32)
+def _shape_alone(indices: tuple[int, ...]) -> Unknowns:
+    """The same object for the same coefficients: the evaluator keeps their columns."""
+    return Unknowns(pose=False, shape=indices)
 
 
 def _seen(model: HeadModel, belief: ShapeBelief) -> NDArray[np.intp]:

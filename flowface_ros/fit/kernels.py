@@ -113,28 +113,35 @@ def accumulate(
 
 @njit(cache=True, fastmath=_FAST)
 def whiten(information, jacobian, out):
-    """out (N, 3, n) = L_v^T B_v with M_v = L_v L_v^T of information (N, 6), jacobian (N, 3, n).
+    """out (N, r, n) = L_v^T B_v with M_v = L_v L_v^T of information (N, 6), jacobian (N, 3, n).
 
-    One view gives M_v rank two, so pivots that are lost in rounding count as zero.
+    r is 3, or 2 where every M_v has rank two, as one view gives. The largest pivot goes first, so
+    that the one that is lost in rounding is the last.
     """
-    count = jacobian.shape[2]
+    count, rows = jacobian.shape[2], out.shape[1]
+    m, factor = np.empty((3, 3)), np.zeros((3, 3))
     for v in range(jacobian.shape[0]):
-        m0, m1, m2 = information[v, 0], information[v, 1], information[v, 2]
-        m3, m4, m5 = information[v, 3], information[v, 4], information[v, 5]
-        tiny = 1e-14 * (m0 + m3 + m5)
-        a = np.sqrt(m0) if m0 > tiny else 0.0
-        b = m1 / a if a > 0 else 0.0
-        c = m2 / a if a > 0 else 0.0
-        left = m3 - b * b
-        d = np.sqrt(left) if left > tiny else 0.0
-        e = (m4 - b * c) / d if d > 0 else 0.0
-        left = m5 - c * c - e * e
-        f = np.sqrt(left) if left > tiny else 0.0
-        for k in range(count):
-            x, y, z = jacobian[v, 0, k], jacobian[v, 1, k], jacobian[v, 2, k]
-            out[v, 0, k] = a * x + b * y + c * z
-            out[v, 1, k] = d * y + e * z
-            out[v, 2, k] = f * z
+        m[0, 0], m[0, 1], m[0, 2] = information[v, 0], information[v, 1], information[v, 2]
+        m[1, 1], m[1, 2], m[2, 2] = information[v, 3], information[v, 4], information[v, 5]
+        m[1, 0], m[2, 0], m[2, 1] = m[0, 1], m[0, 2], m[1, 2]
+        tiny = 1e-14 * (m[0, 0] + m[1, 1] + m[2, 2])
+        for r in range(rows):
+            p = 0
+            for i in range(1, 3):
+                if m[i, i] > m[p, p]:
+                    p = i
+            pivot = m[p, p]
+            root = np.sqrt(pivot) if pivot > tiny else np.inf
+            for i in range(3):
+                factor[r, i] = m[p, i] / root
+            for i in range(3):
+                for j in range(3):
+                    m[i, j] -= factor[r, i] * factor[r, j]
+            # a pivot that was taken is done: rounding must not bring it back
+            m[p, p] = 0.0
+            a, b, c = factor[r, 0], factor[r, 1], factor[r, 2]
+            for k in range(count):
+                out[v, r, k] = a * jacobian[v, 0, k] + b * jacobian[v, 1, k] + c * jacobian[v, 2, k]
 
 
 @njit(cache=True)

@@ -15,7 +15,6 @@ from flowface_ros.head.state import (
     VECTOR_BLOCKS,
     HeadState,
     Unknowns,
-    compose_rotvecs,
     neutral_state,
     step_between,
     vector_size,
@@ -124,24 +123,29 @@ class PriorTerm:
 
     def force(self, state: HeadState) -> tuple[Array, float]:
         """Gradient (m,) and energy in a step of its own unknowns."""
-        d = step_between(self.mean, state, self.unknowns)
-        force = self.information @ d
-        energy = 0.5 * float(d @ force)
-        rotation = self._rotation
-        if rotation is not None:
-            force[rotation] = _turn(d[rotation]).T @ force[rotation]
+        force, energy, _ = self._force(state)
         return force, energy
 
     def equations(self, state: HeadState) -> tuple[Array, Array, float]:
         """Hessian (m, m), gradient (m,) and energy in a step of its own unknowns."""
-        force, energy = self.force(state)
+        force, energy, turn = self._force(state)
         information, rotation = self.information, self._rotation
-        if rotation is not None:
-            turn = _turn(compose_rotvecs(state.rotation, -self.mean.rotation))
+        if rotation is not None and turn is not None:
             information = information.copy()
             information[rotation] = turn.T @ information[rotation]
             information[:, rotation] = information[:, rotation] @ turn
         return information, force, energy
+
+    def _force(self, state: HeadState) -> tuple[Array, float, Array | None]:
+        """Gradient, energy, and what turns a step into one of the difference of rotations."""
+        d = step_between(self.mean, state, self.unknowns)
+        force, turn = self.information @ d, None
+        energy = 0.5 * float(d @ force)
+        if self._rotation is not None:
+            # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
+            turn = np.linalg.inv(left_jacobian(d[self._rotation]))
+            force[self._rotation] = turn.T @ force[self._rotation]
+        return force, energy, turn
 
     @cached_property
     def block(self) -> tuple[Any, ...]:
@@ -158,11 +162,6 @@ class PriorTerm:
         rotation = self.unknowns.slices.get("rotation")
         known = rotation is not None and self.information[rotation].any()
         return rotation if known else None
-
-
-def _turn(d: Array) -> Array:
-    """(3, 3): log(exp(step) exp(d)) = d + turn @ step to first order."""
-    return np.linalg.inv(left_jacobian(d))
 
 
 def prior_term(model: HeadModel, prior: StatePrior, unknowns: Unknowns) -> PriorTerm:

@@ -38,7 +38,8 @@ class NormalEquations:
     """A quadratic model of the energy around an estimate.
 
     hessian: (n, n), gradient: (n,), energy: at the estimate.
-    whitened: (N, 3, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included.
+    whitened: (N, r, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included; r is
+        the problem's rank.
     prior: (n, n) the priors' share of the hessian.
     curvature: factor on A^T A in the hessian: mean curvature of the loss over mean weight.
     squared: (K,) residuals r^T W r (no scale), NaN behind a camera. scale: of the residuals.
@@ -83,7 +84,7 @@ class Problem:
 
     def squared_residuals(self, estimate: Estimate) -> tuple[Array, int]:
         """r^T W r (K,) and how many points are behind their camera."""
-        return self.zoomed(estimate).squared_residuals(self._posed(estimate.state).points)
+        return self.zoomed(estimate).squared_residuals(self.posed(estimate.state).points)
 
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
@@ -98,7 +99,7 @@ class Problem:
         n, size = self.unknowns.size, self.size
         views = self.zoomed(estimate)
         jacobian, whitened = self._scratch
-        posed = self._posed(estimate.state)
+        posed = self.posed(estimate.state)
         points = posed.points
         self.evaluator.jacobian(posed, self.unknowns, out=jacobian)
         information, vector = views.vertex_information(points, self.nu, scale)
@@ -127,7 +128,7 @@ class Problem:
         """The equations nearby, at residuals (K,): the gradient is new but for the Jacobian, which
         is the last linearisation's, and so is the Hessian."""
         n, scale = self.unknowns.size, equations.scale
-        points = self._posed(estimate.state).points
+        points = self.posed(estimate.state).points
         _, vector = self.views.vertex_information(points, self.nu, scale)
         sums = robust.sums(squared, scale, self.nu)
         gradient = np.zeros(self.size)
@@ -170,7 +171,7 @@ class Problem:
     def with_views(self, views: Views) -> Problem:
         return replace(self, views=views)
 
-    def _posed(self, state: HeadState) -> Posed:
+    def posed(self, state: HeadState) -> Posed:
         """The surface of a state; that of the last one is kept."""
         if not self._last or self._last[0].state is not state:
             self._last[:] = [self.evaluator.posed(state)]
@@ -182,11 +183,17 @@ class Problem:
 
     @cached_property
     def _scratch(self) -> tuple[Array, Array]:
-        """Jacobian and whitened Jacobian (N, 3, n): every linearisation overwrites the last's."""
-        shape = (len(self.evaluator), 3, self.unknowns.size)
+        """Jacobian (N, 3, n) and whitened Jacobian (N, rank, n): scratch memory."""
+        count, n = len(self.evaluator), self.unknowns.size
+        shape = (count, self.rank, n)
         if shape not in self.buffers:
-            self.buffers[shape] = (np.empty(shape), np.empty(shape))
+            self.buffers[shape] = (np.empty((count, 3, n)), np.empty(shape))
         return self.buffers[shape]
+
+    @property
+    def rank(self) -> int:
+        """Of what is known of a point: one view says nothing of its depth."""
+        return 2 if len(self.views.cameras) == 1 else 3
 
     @cached_property
     def _terms(self) -> tuple[PriorTerm, ...]:

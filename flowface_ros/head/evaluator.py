@@ -24,6 +24,9 @@ from flowface_ros.head.surface import SurfacePoints
 
 _Array = NDArray[np.float64]
 
+_KEPT_SELECTIONS = 2
+"""Sets of unknowns whose columns are kept: those of a fit, and of a shape that is held."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Shaped:
@@ -73,7 +76,7 @@ class SurfaceEvaluator:
     """Fixed surface points of a model, evaluated for many states.
 
     The bases of the points are gathered once. What depends on the shape alone is kept from call to
-    call, and so are the columns of the last unknowns: pass the same `Unknowns` object again.
+    call, and so are the columns of the last two unknowns: pass the same `Unknowns` object again.
     """
 
     def __init__(self, model: HeadModel, points: SurfacePoints) -> None:
@@ -89,7 +92,7 @@ class SurfaceEvaluator:
     def _init(self, model: HeadModel, elements: Elements, count: int) -> None:
         self._model, self._elements, self._count = model, elements, count
         self._shaped: _Shaped | None = None
-        self._selection: _Selection | None = None
+        self._selections: list[_Selection] = []
         parents = model.parents
         self._carries = np.eye(model.joint_count, dtype=bool)
         for j in range(1, model.joint_count):
@@ -187,20 +190,22 @@ class SurfaceEvaluator:
         return points
 
     def _select(self, unknowns: Unknowns) -> _Selection:
-        selection = self._selection
-        if selection is None or selection.unknowns is not unknowns:
-            e, bases = self._elements, joint_bases(self._model)
-            for name in ("expression", "shape"):
-                indices, count = getattr(unknowns, name), getattr(self._model, f"{name}_count")
-                if len(indices) and indices.max() >= count:
-                    raise ValueError(f"unknowns.{name} has {indices.max()}, the head has {count}")
-            selection = self._selection = _Selection(
-                unknowns,
-                _columns(e.expression_basis, unknowns.expression),
-                _columns(e.shape_basis, unknowns.shape),
-                _columns(bases.expression, unknowns.expression),
-                _columns(bases.shape, unknowns.shape),
-            )
+        for selection in self._selections:
+            if selection.unknowns is unknowns:
+                return selection
+        e, bases = self._elements, joint_bases(self._model)
+        for name in ("expression", "shape"):
+            indices, count = getattr(unknowns, name), getattr(self._model, f"{name}_count")
+            if len(indices) and indices.max() >= count:
+                raise ValueError(f"unknowns.{name} has {indices.max()}, the head has {count}")
+        selection = _Selection(
+            unknowns,
+            _columns(e.expression_basis, unknowns.expression),
+            _columns(e.shape_basis, unknowns.shape),
+            _columns(bases.expression, unknowns.expression),
+            _columns(bases.shape, unknowns.shape),
+        )
+        self._selections = [selection, *self._selections[: _KEPT_SELECTIONS - 1]]
         return selection
 
     def _linear(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from flowface_ros import rigid
-from flowface_ros.fit import robust
-from flowface_ros.fit.config import FitConfig, NoiseConfig, PriorConfig
+from flowface_ros.fit import kernels, robust
+from flowface_ros.fit.config import FitConfig, NoiseConfig, PriorConfig, SolverConfig
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import (
     prior_of,
@@ -19,7 +19,7 @@ from flowface_ros.fit.priors import (
 )
 from flowface_ros.fit.problem import Estimate, Problem
 from flowface_ros.fit.views import stack_views, union
-from flowface_ros.head.state import HeadState, all_unknowns, retract
+from flowface_ros.head.state import HeadState, Unknowns, all_unknowns, retract, step_between
 from flowface_ros.head.surface import SurfacePoints
 
 
@@ -170,6 +170,41 @@ def test_sums_equal_the_plain_functions() -> None:
     assert sums.weight == pytest.approx(robust.weight(seen, nu).mean())
     assert sums.curvature == pytest.approx(robust.curvature(seen, nu).mean())
     assert sums.score_variance == pytest.approx(robust.score_variance(seen, nu).mean())
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_whitened_rows_are_a_root_of_the_information(rng, rank) -> None:
+    """Along every axis, that of a camera that looks along one of the rig's too."""
+    slopes = rng.normal(size=(40, rank, 3))
+    slopes[:3] = 0.0
+    for v in range(3):
+        slopes[v, 0, (v + 1) % 3], slopes[v, 1, (v + 2) % 3] = 2.0, 3.0
+    information = np.swapaxes(slopes, 1, 2) @ slopes
+    jacobian = rng.normal(size=(40, 3, 5))
+    out = np.empty((40, rank, 5))
+    upper = information[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
+    kernels.whiten(np.ascontiguousarray(upper), jacobian, out)
+    wanted = np.einsum("vin,vij,vjm->vnm", jacobian, information, jacobian)
+    found = np.swapaxes(out, 1, 2) @ out
+    np.testing.assert_allclose(found, wanted, atol=1e-10 * np.abs(wanted).max())
+
+
+def test_last_step_with_the_kept_jacobian_is_at_the_least_energy(world, rng) -> None:
+    """A tracking step is where a fit that goes on to the end is, within its tolerance."""
+    rig = world.rig(1)
+    truth = world.head(rng, 20.0)
+    seen = world.see(truth, rig, rng)
+    found = []
+    for solver in (SolverConfig(), SolverConfig(tracking_tolerance=1e-9)):
+        fitter = FrameFitter(world.model, rig, FitConfig(solver=solver))
+        unknowns = fitter.tracking
+        sigma = np.full(unknowns.size, 0.01)
+        step = np.random.default_rng(1).normal(0, 0.01, unknowns.size)
+        prior = prior_of(world.model, retract(truth, unknowns, step), unknowns, np.diag(sigma**2))
+        found.append(fitter.fit(seen, prior).state)
+    variance = np.diagonal(found[1].covariance)[:6]
+    apart = step_between(found[0], found[1], Unknowns())
+    assert np.all(np.abs(apart) < 0.1 * np.sqrt(variance))
 
 
 def test_residual_scale_of_gaussian_residuals_is_their_sigma(rng) -> None:
