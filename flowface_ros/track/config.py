@@ -26,6 +26,9 @@ class TrackerConfig:
     """Fewest views that must show a head for it to be measured."""
     min_presence: float = 0.5
     """Crops whose presence (probability of a face) is lower are not used."""
+    clear_detection: float = 0.75
+    """Confidence (detector score times presence) from which one detection makes a newcomer; a less
+    clear one must be found again where it was by the view's next search."""
     search_interval_s: float = 0.1
     """Time between two searches of a view that lacks a head which it should show."""
     detection_interval_s: float = 0.5
@@ -56,6 +59,7 @@ class TrackerConfig:
         self._require("min_views", self.min_views >= 1, "at least 1")
         self._require("coast_time_s", self.coast_time_s >= 0, "0 or more")
         self._require("min_presence", 0 <= self.min_presence <= 1, "from 0 to 1")
+        self._require("clear_detection", 0 <= self.clear_detection <= 1, "from 0 to 1")
         self._require("search_interval_s", self.search_interval_s >= 0, "0 or more")
         self._require("detection_interval_s", self.detection_interval_s >= 0, "0 or more")
         self._require("max_view_angle_deg", 0 < self.max_view_angle_deg <= 180, "in (0, 180]")

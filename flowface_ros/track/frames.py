@@ -54,6 +54,7 @@ class ViewAlignment:
 
 COUNTERS = (
     "detections",
+    "doubtful_detection",
     "low_presence",
     "duplicate_alignment",
     "view_disagrees",
@@ -65,6 +66,7 @@ COUNTERS = (
     "merged",
 )
 """Names of what `TrackStatistics.counters` counts. detections: faces found that no head explains.
+doubtful_detection: those that wait for being found again.
 low_presence, duplicate_alignment: alignments not used. view_disagrees: views that a fit left out.
 fit_failed, implausible: results not used. too_many_faces: newcomers beyond max_faces. new_head,
 lost, merged: heads that came and went."""

@@ -87,6 +87,7 @@ class ViewAligner:
         self._history = HeadHistory()
         self._pending: dict[str, list[_Pending]] = {}
         self._searched_ns: dict[str, int] = {}
+        self._doubtful: dict[str, list[Array]] = {}
 
     def align(self, frames: Sequence[ViewFrame]) -> AlignedViews:
         """All faces of all views; one batch of the aligner."""
@@ -120,31 +121,52 @@ class ViewAligner:
         self._history.reset()
         self._pending.clear()
         self._searched_ns.clear()
+        self._doubtful.clear()
 
     def _looks(self, frame: ViewFrame, counters: Counter[str]) -> list[_Look]:
         """Known heads by their projection, pending faces by their last place, then detections."""
         camera = frame.camera
-        looks, explained, lacking = [], [], False
+        looks: list[_Look] = []
+        explained: list[Array] = []
+        lacking: list[Array] = []
         for head in self._history.heads:
             view = self._projected(frame, head)
             if view is None:
                 continue
             looks.append(_Look(view.crop, head.id))
-            if camera.name in head.views:
-                explained.append(_box(view.landmarks))
-            else:
-                lacking = True
+            (explained if camera.name in head.views else lacking).append(_box(view.landmarks))
         for pending in self._pending.get(camera.name, ()):
             looks.append(_Look(crop_from_landmarks(pending.landmarks, self._size)))
             explained.append(_box(pending.landmarks))
-        if not self._is_search_due(frame, lacking):
-            return looks
-        faces = self._finder.detect_faces(frame.image, self._config.max_faces)
-        for face in faces:
+        if self._is_search_due(frame, bool(lacking)):
+            looks += self._search(frame, explained, lacking, counters)
+        return looks
+
+    def _search(
+        self,
+        frame: ViewFrame,
+        explained: Sequence[Array],
+        lacking: Sequence[Array],
+        counters: Counter[str],
+    ) -> list[_Look]:
+        """Looks at faces in the whole image that are none of the explained.
+
+        explained, lacking: boxes (4,) of faces that are followed here, and of heads that should be
+        seen here and are not: what is found there needs no second finding.
+        """
+        looks, doubtful = [], []
+        expected = [*lacking, *self._doubtful.get(frame.camera.name, ())]
+        for face in self._finder.detect_faces(frame.image, self._config.max_faces):
             box = _box(face.points[:, :2])
-            if not explained or overlap(box, np.array(explained)).max() < _SAME_FACE_OVERLAP:
-                looks.append(_Look(crop_from_landmarks(face.points, self._size)))
-                counters["detections"] += 1
+            if _is_at(box, explained):
+                continue
+            if face.confidence < self._config.clear_detection and not _is_at(box, expected):
+                counters["doubtful_detection"] += 1
+                doubtful.append(box)
+                continue
+            counters["detections"] += 1
+            looks.append(_Look(crop_from_landmarks(face.points, self._size)))
+        self._doubtful[frame.camera.name] = doubtful
         return looks
 
     @property
@@ -202,6 +224,11 @@ class ViewAligner:
 
 def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
+
+
+def _is_at(box: Array, others: Sequence[Array]) -> bool:
+    """Whether a face's box (4,) is where one of others is."""
+    return len(others) > 0 and float(overlap(box, np.array(others)).max()) > _SAME_FACE_OVERLAP
 
 
 def _box(points: Array) -> Array:

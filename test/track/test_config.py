@@ -17,6 +17,7 @@ from flowface_ros.track.config import TrackerConfig
         ("min_views", 0),
         ("coast_time_s", -0.1),
         ("min_presence", 1.5),
+        ("clear_detection", 1.1),
         ("search_interval_s", -1.0),
         ("detection_interval_s", -1.0),
         ("max_view_angle_deg", 0.0),

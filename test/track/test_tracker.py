@@ -210,6 +210,19 @@ def test_clutter_never_becomes_a_confirmed_head(model: HeadModel) -> None:
     assert len(results[-1].heads) == 1
 
 
+def test_doubtful_detections_must_be_found_again(model: HeadModel) -> None:
+    """A pattern that looks like a face now and then is none; a half hidden face is found again."""
+    motion = still(facing(model, [0.9, 0, 0]))
+    for found_in, heads in (((0,), [0, 0, 0]), ((0, 1, 2), [0, 1, 1])):
+        world = World(model, [MIDDLE], [motion])
+        finder = FakeFinder(world, score=0.6)
+        finder.blind_to = lambda t, found_in=found_in: round(t * FPS) not in found_in
+        tracker = Tracker(model, FakeAligner(world), finder)
+        results = run(world, tracker, 3)
+        assert [len(r.heads) for r in results] == heads
+        assert results[0].statistics.counters["doubtful_detection"] == 1
+
+
 def test_no_more_heads_than_max_faces(model: HeadModel) -> None:
     places = [[1.6, -0.5, 0], [1.6, 0, 0], [1.6, 0.5, 0]]
     people = [still(facing(model, place, seed=i)) for i, place in enumerate(places)]

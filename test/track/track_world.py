@@ -121,14 +121,17 @@ class World:
 class FakeFinder:
     """Finds the world's faces, and its clutter."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, score: float = 0.9) -> None:
+        self._world, self._score = world, score
         self._landmarks = SurfaceEvaluator(world.model, landmark_points(world.model))
         self.calls = 0
+        self.blind_to: Callable[[float], bool] = lambda t: False
 
     def detect_faces(self, image: np.ndarray, max_faces: int | None = None) -> list[FaceLandmarks]:
         self.calls += 1
         camera, t, _ = self._world.seen(image)
+        if self.blind_to(t):
+            return []
         found = list(self._world.visible(camera, t, self._landmarks))
         mean = self._landmarks.positions(neutral_state(self._world.model))
         for name, when, pixel in self._world.clutter:
@@ -138,7 +141,7 @@ class FakeFinder:
         for pixels in found[:max_faces]:
             box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
             points = np.column_stack([pixels, np.zeros(len(pixels))])
-            detection = Detection(box, 0.9, np.zeros((6, 2)))
+            detection = Detection(box, self._score, np.zeros((6, 2)))
             faces.append(FaceLandmarks(points, 1.0, crop_from_landmarks(points), detection))
         return faces
 
