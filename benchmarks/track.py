@@ -127,7 +127,7 @@ def bag_of(scene: Scene, folder: Path) -> Path:
     path = folder / f"{c.cameras}x{c.faces}_{kind}_{c.seed}_{c.duration_s:g}s_{model}.mcap"
     if not path.exists():
         print(f"rendering {path.name} ...")
-        record_scene(c, path)
+        record_scene(c, path, jobs=1)
     return path
 
 
