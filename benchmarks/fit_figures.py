@@ -89,50 +89,54 @@ def noisy(
 
 
 def corrupted(subject: Subject, heads: int, progress: Progress) -> list[dict]:
-    """3. Gross outliers and a hidden half of the face, against clean observations."""
+    """3. Gross outliers and a hidden half of the face, against clean observations, and against an
+    oracle: the same fit, told which points are outliers."""
     cases = {
         "clean": Noise(),
         "20 % outliers": Noise(outliers=0.2),
         "half hidden": Noise(hidden=True),
         "half hidden, 20 % outliers": Noise(outliers=0.2, hidden=True),
     }
+    keys = ("position", "rotation", "vertex", "stated")
+    names = [f"known_{key}" for key in keys] + list(keys)
     rows = []
     for views in (1, 3):
         rig, clean = arc_rig(views), None
         fitter = FrameFitter(subject.model, rig)
         for name, noise in cases.items():
-            found = []
-            for seed in progress(range(heads)):
-                rng = np.random.default_rng(seed)
-                truth = sample_head(subject.model, rng)
-                seen = observe(subject, truth, rig, noise, rng)
-                known = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False).state
-                unknown = fitter.fit(seen).state
-                found.append(
-                    astuple(errors(subject, truth, known))
-                    + astuple(errors(subject, truth, unknown))
-                    + (_stated_mm(subject.model, known), _stated_mm(subject.model, unknown))
-                )
-            rms = np.sqrt(np.mean(np.square(found), axis=0))
+            rms = _errors_and_stated(subject, fitter, noise, progress(range(heads)))
             clean = rms if clean is None else clean
-            ratio = rms / clean
-            rows.append(
-                {
-                    "views": views,
-                    "case": name,
-                    "known_position_mm": rms[0],
-                    "known_position": ratio[0],
-                    "known_stated": ratio[6],
-                    "known_rotation": ratio[1],
-                    "known_vertex": ratio[2],
-                    "position_mm": rms[3],
-                    "position": ratio[3],
-                    "stated": ratio[7],
-                    "rotation": ratio[4],
-                    "vertex": ratio[5],
-                }
-            )
+            row: dict[str, Any] = {"views": views, "case": name}
+            row |= {"known_position_mm": rms[0], "position_mm": rms[4]}
+            row |= dict(zip(names, (rms / clean).tolist(), strict=True))
+            best = rms
+            if noise.outliers:
+                told = replace(noise, told=True)
+                best = _errors_and_stated(subject, fitter, told, progress(range(heads)))
+            row |= {f"oracle_{n}": r for n, r in zip(names, best / clean, strict=True) if r}
+            row |= {f"{n}_to_oracle": r for n, r in zip(names, rms / best, strict=True)}
+            kept = ("stated_to_oracle", "oracle_stated", "oracle_known_stated")
+            rows.append({k: v for k, v in row.items() if not k.endswith(kept)})
     return rows
+
+
+def _errors_and_stated(
+    subject: Subject, fitter: FrameFitter, noise: Noise, seeds: Iterable[int]
+) -> np.ndarray:
+    """Root mean square (8,) of position (mm), rotation, vertex error and stated position (mm),
+    with the shape known and unknown."""
+    found = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        truth = sample_head(subject.model, rng)
+        seen = observe(subject, truth, fitter.rig, noise, rng)
+        known = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False).state
+        unknown = fitter.fit(seen).state
+        row: list[float] = []
+        for state in (known, unknown):
+            row += [*astuple(errors(subject, truth, state)), _stated_mm(subject.model, state)]
+        found.append(row)
+    return np.sqrt(np.mean(np.square(found), axis=0))
 
 
 def _stated_mm(model: HeadModel, state: HeadState) -> float:

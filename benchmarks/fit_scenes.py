@@ -30,6 +30,8 @@ GRID = 48
 """Texels per side of the atlas grid that observations are of."""
 HIDDEN = 5.0
 """How much larger sigma is at points that are not seen."""
+UNKNOWN = 1e6
+"""Sigma (px) of a point that says nothing."""
 ARC_DEG = 90.0
 """Between the outermost cameras."""
 
@@ -56,12 +58,14 @@ class Errors:
 @dataclass(frozen=True)
 class Noise:
     """Of observations. sigma: px. outliers: share that is moved by 50 px. hidden: whether the left
-    half of the face is unseen, so that the network is HIDDEN times less sure there."""
+    half of the face is unseen, so that the network is HIDDEN times less sure there. told: whether
+    the fit is told which points are outliers, by their sigma: an oracle."""
 
     sigma: float = 1.0
     drawn: float | None = None
     outliers: float = 0.0
     hidden: bool = False
+    told: bool = False
     root: Array | None = field(default=None, compare=False)
 
 
@@ -152,6 +156,8 @@ def observe(
         wrong = rng.random(len(pixels)) < noise.outliers
         angle = rng.uniform(0, 2 * np.pi, len(pixels))
         pixels[wrong] += 50.0 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[wrong]
+        if noise.told:
+            sigma[wrong] = UNKNOWN
         seen.append(Observation(subject.points, pixels, sigma, camera.name, 0))
     return seen
 

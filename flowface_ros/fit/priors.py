@@ -143,7 +143,7 @@ class PriorTerm:
         energy = 0.5 * float(d @ force)
         if self._rotation is not None:
             # log(exp(step) exp(d)) = d + left_jacobian(d)^-1 step to first order
-            turn = np.linalg.inv(left_jacobian(d[self._rotation]))
+            turn = np.asarray(np.linalg.inv(left_jacobian(d[self._rotation])), np.float64)
             force[self._rotation] = turn.T @ force[self._rotation]
         return force, energy, turn
 
