@@ -24,8 +24,9 @@ from flowface_ros.head.atlas import TexelGrid, texel_grid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
-SMOOTHING_M = 0.03
-"""Of the interpolation; least error on faces that it was not chosen on, and flat around there."""
+SMOOTHING_M = 0.003
+"""Of the interpolation. Errors on faces that it was not chosen on are flat around here; ten times as
+much keeps lids apart that the landmarks close.
 
 _USUAL_MISFIT_M, _USUAL_PRESENCE = 0.005, 0.999
 """Medians over synthetic faces that look at the camera."""
