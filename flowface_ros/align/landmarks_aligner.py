@@ -25,8 +25,8 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
 SMOOTHING_M = 0.003
-"""Of the interpolation. Errors on faces that it was not chosen on are flat around here; ten times as
-much keeps lids apart that the landmarks close.
+"""Of the interpolation. Errors on faces that it was not chosen on are flat around here; ten times
+as much keeps lids apart that the landmarks close."""
 
 _USUAL_MISFIT_M, _USUAL_PRESENCE = 0.005, 0.999
 """Medians over synthetic faces that look at the camera."""
