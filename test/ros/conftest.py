@@ -52,7 +52,7 @@ def context(ros_domain: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def track(context: None) -> Iterator[Callable[..., Any]]:
+def track(context: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     """Makes a tracker that runs, with fake networks, and a robot that is connected to it.
 
     track(world, compressed=(), start=True, networks=None, mount=True, **parameters)
@@ -81,7 +81,7 @@ def track(context: None) -> Iterator[Callable[..., Any]]:
         networks = networks or fake_networks(world)
         running = Running(lambda **o: TrackerNode(networks, **o), start, **values)
         opened.append(running)
-        robot = Robot(world, compressed=compressed)
+        robot = Robot(world, compressed=compressed, read_stderr=lambda: capfd.readouterr().err)
         opened.append(robot)
         if mount:
             robot.mount()

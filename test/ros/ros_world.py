@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -112,9 +112,15 @@ class Robot:
     """Publishes a world's images, calibrations and transforms, and collects what comes back."""
 
     def __init__(
-        self, world: World, node_name: str = "tracker", compressed: Iterable[str] = ()
+        self,
+        world: World,
+        node_name: str = "tracker",
+        compressed: Iterable[str] = (),
+        read_stderr: Callable[[], str] = str,
     ) -> None:
+        """read_stderr: what was written there since the last call."""
         self.world, self._compressed = world, set(compressed)
+        self._read_stderr, self._stderr = read_stderr, ""
         self.node = rclpy.create_node("robot")
         create = self.node.create_publisher
         self.images, self.infos = {}, {}
@@ -127,12 +133,9 @@ class Robot:
         self.tf = create(TFMessage, "/tf", 100)
         self.tf_static = create(TFMessage, "/tf_static", LATCHED)
         self.faces: list[FaceArray] = []
-        self.logs: list[str] = []
         self.transforms: list[Any] = []
         self.reports: dict[str, DiagnosticStatus] = {}
         self.node.create_subscription(FaceArray, f"/{node_name}/faces", self.faces.append, 100)
-        logs = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(Log, "/rosout", lambda m: self.logs.append(m.msg), logs)
         self.node.create_subscription(
             TFMessage, "/tf", lambda m: self.transforms.extend(m.transforms), 100
         )
@@ -208,8 +211,14 @@ class Robot:
         values = {entry.key: entry.value for entry in self.report(part).values}
         return int(values.get(key, 0))
 
+    @property
+    def logs(self) -> list[str]:
+        """Entries of the log so far, tracebacks in one piece."""
+        self._stderr += self._read_stderr()
+        return re.split(r"\n(?=\[[A-Z]+\] \[)", self._stderr)
+
     def logged(self, *words: str) -> bool:
-        """Whether one line of the log has all these words; waits for it."""
+        """Whether one entry of the log has all these words; waits for it."""
         return self.wait(lambda: any(all(w in line for w in words) for line in self.logs), 5.0)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
