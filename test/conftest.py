@@ -1,6 +1,27 @@
-"""Before numpy is imported: threads of BLAS only get in each other's way at the sizes here."""
+"""What all tests share: threads of BLAS, and which tests a machine without a GPU leaves out."""
+
+from __future__ import annotations
 
 import os
 
+import pytest
+
+# Before numpy is imported: more threads only get in each other's way at the sizes here.
 for _variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+
+def _has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where torch finds none."""
+    marked = [item for item in items if "gpu" in item.keywords]
+    if marked and not _has_gpu():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

@@ -161,7 +161,8 @@ class Camera:
         return replace(self, rig_from_camera=np.asarray(rig_from_camera, np.float64))
 
     def _key(self) -> tuple[object, ...]:
-        matrices = self.intrinsics.tobytes(), self.rig_from_camera.tobytes()
+        # Adding zero turns -0.0, whose bytes differ, into 0.0.
+        matrices = (self.intrinsics + 0.0).tobytes(), (self.rig_from_camera + 0.0).tobytes()
         return self.name, self.width, self.height, self.lens, self.frame, *matrices
 
 

@@ -70,7 +70,7 @@ class Lens:
         )
 
     def __hash__(self) -> int:
-        return hash((self.model, self.coefficients.tobytes()))
+        return hash((self.model, (self.coefficients + 0.0).tobytes()))
 
     def project(self, points: Array) -> tuple[Array, Array, Mask]:
         """Distort the directions of points (N, 3) in the camera frame.
