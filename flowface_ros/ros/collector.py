@@ -26,18 +26,6 @@ class Arrival:
     arrived_s: float
 
 
-@dataclass(frozen=True)
-class _Jump:
-    at_s: float
-    from_ns: int
-    to_ns: int
-
-    def is_leftover(self, stamp_ns: int, now_s: float) -> bool:
-        """Whether a message is from before the jump."""
-        recent = now_s - self.at_s < _LEFTOVERS_S and self.from_ns > self.to_ns
-        return recent and abs(stamp_ns - self.from_ns) < abs(stamp_ns - self.to_ns)
-
-
 class SetCollector:
     """Synchronizes messages of several cameras; the newest released set wins.
 
@@ -50,7 +38,8 @@ class SetCollector:
         self._sync: Synchronizer[Arrival] = Synchronizer(cameras, config)
         self._newest: FrameSet[Arrival] | None = None
         self._stamps_ns: dict[str, int] = {}
-        self._jump: _Jump | None = None
+        self._jump_s = -float("inf")
+        self._jump_to_ns = 0
         self._jumped = False
         self._drops: Counter[tuple[str, str]] = Counter()
         self.released = 0
@@ -65,13 +54,13 @@ class SetCollector:
         """Take in a message; True when its stamp shows that time jumped back."""
         now_s = time.monotonic()
         with self._condition:
-            if self._jump is not None and self._jump.is_leftover(stamp_ns, now_s):
+            if self._is_leftover(stamp_ns, now_s):
                 self._drops[camera, "reset"] += 1
                 return False
             before = self._stamps_ns.get(camera, stamp_ns)
             jumped = stamp_ns < before - JUMP_S * _NS
             if jumped:
-                self._jump_to(stamp_ns, before, now_s)
+                self._jump_to(stamp_ns, now_s)
             self._stamps_ns[camera] = max(self._stamps_ns.get(camera, stamp_ns), stamp_ns)
             self._keep(self._sync.add(camera, stamp_ns, Arrival(message, now_s), now_s))
             self._condition.notify_all()
@@ -95,7 +84,7 @@ class SetCollector:
     def jump(self, to_ns: int) -> None:
         """Time jumped back, as another source than the stamps says."""
         with self._condition:
-            self._jump_to(to_ns, max(self._stamps_ns.values(), default=to_ns), time.monotonic())
+            self._jump_to(to_ns, time.monotonic())
 
     def reset(self) -> None:
         """Drop everything that waits."""
@@ -107,16 +96,14 @@ class SetCollector:
         with self._condition:
             return self._drops + self._sync.drops
 
-    def pending(self) -> Counter[str]:
-        """Messages that wait in open sets or in the newest one, by camera."""
-        with self._condition:
-            waiting = self._sync.pending()
-            waiting.update(self._newest.stamps_ns if self._newest else ())
-            return waiting
-
-    def _jump_to(self, to_ns: int, from_ns: int, now_s: float) -> None:
+    def _jump_to(self, to_ns: int, now_s: float) -> None:
         self._forget()
-        self._jump, self._jumped = _Jump(now_s, from_ns, to_ns), True
+        self._jump_s, self._jump_to_ns, self._jumped = now_s, to_ns, True
+
+    def _is_leftover(self, stamp_ns: int, now_s: float) -> bool:
+        """Whether a message is from before the last jump: it leaps ahead of those since."""
+        newest_ns = max(self._stamps_ns.values(), default=self._jump_to_ns)
+        return now_s - self._jump_s < _LEFTOVERS_S and stamp_ns > newest_ns + JUMP_S * _NS
 
     def _forget(self) -> None:
         self._replace_newest(None, "reset")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
@@ -25,11 +25,6 @@ class Drops:
         """Count one more."""
         with self._lock:
             self._counts[what, cause] += count
-
-    def merge(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Add counts by (what, cause)."""
-        with self._lock:
-            self._counts.update(counts)
 
     def of(self, what: str = "") -> dict[str, int]:
         """Counts by cause."""

@@ -118,10 +118,6 @@ class Synchronizer(Generic[Item]):
             return None
         return min(frames.opened_s for frames in self._open) + self._config.max_wait_s
 
-    def pending(self) -> Counter[str]:
-        """Images in open sets by camera."""
-        return Counter(camera for frames in self._open for camera in frames.stamps_ns)
-
     def reset(self) -> None:
         """Forget all images and stamps, as after a jump of time."""
         for frames in self._open:
