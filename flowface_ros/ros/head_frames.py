@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from flowface_ros.bag.face_messages import read_face
-from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.bag.person_tracks import head_state
 from flowface_ros.head.model import JOINT_NAMES, HeadModel
 from flowface_ros.head.skinning import joint_transforms, neutral_joints
 from flowface_ros.head.state import HeadState
-from flowface_ros.rigid import rotation_from_rotvec, transform
-from flowface_ros.track.tracked_head import HEAD_FROM_FACE, Status, TrackedHead
+from flowface_ros.rigid import transform
+from flowface_ros.track.tracked_head import Status, TrackedHead
 
 Array = NDArray[np.float64]
 
@@ -42,26 +40,7 @@ def state_of_face(model: HeadModel, message: Any) -> HeadState:
     Raises ValueError when the message is of another head model or not finite.
     """
     face = read_face(message)
-    counts = len(face.expression), len(face.shape)
-    if counts != (model.expression_count, model.shape_count):
-        raise ValueError(
-            f"Face {face.id!r} has {counts[0]} expression and {counts[1]} shape coefficients, "
-            f"the head {model.name!r} has {model.expression_count} and {model.shape_count}"
-        )
-    skull = face.rig_from_face[:3, :3] @ HEAD_FROM_FACE.T
-    rotation = skull @ rotation_from_rotvec(face.neck).T
-    state = HeadState(
-        translation=np.zeros(3),
-        rotation=Rotation.from_matrix(rotation).as_rotvec(),
-        neck=face.neck,
-        jaw=face.jaw,
-        left_eye=face.left_eye,
-        right_eye=face.right_eye,
-        expression=face.expression,
-        shape=face.shape,
-    )
-    sellion = SurfaceEvaluator(model, model.landmarks["sellion"]).positions(state)[0]
-    state = replace(state, translation=face.rig_from_face[:3, 3] - sellion)
+    state = head_state(model, face)
     if not is_finite(state):
         raise ValueError(f"Face {face.id!r} has values that are not finite")
     return state
