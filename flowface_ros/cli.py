@@ -10,15 +10,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from flowface_ros import __version__
+from flowface_ros.threads import keep_blas_to_one_thread
 
 COMMANDS = ("demo", "synth", "replay", "evaluate", "export", "align", "head", "train", "weights")
 """Modules of `flowface_ros.commands`, in the order of the help."""
+
+_OWN_THREADS = ("train",)
+"""Commands whose libraries take as many threads as there are cores."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status, 2 for an error that the user can mend."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
+    if parsed.command not in _OWN_THREADS:
+        keep_blas_to_one_thread()
     try:
         return parsed.run(parsed)
     except BrokenPipeError:
@@ -43,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         command = _load(name)
         sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, command=name)
     return parser
 
 

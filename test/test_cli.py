@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,13 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     missing.write_text("no head")
     assert cli.main(["head", "info", str(missing)]) == 2
     assert f"{missing}: not a head model file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "threads"), [("head info x", "1"), ("train --out x", None)])
+def test_blas_has_one_thread_but_in_training(
+    monkeypatch: pytest.MonkeyPatch, command: str, threads: str | None
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cli._load(command.split()[0]), "run", lambda args: 0)
+    assert cli.main(command.split()) == 0
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads

@@ -1,8 +1,5 @@
 """The only room that imports rclpy: conversions, synchronizer, TF, parameters, nodes."""
 
-import os
+from flowface_ros.threads import keep_blas_to_one_thread
 
-# BLAS reads these when numpy is imported, which comes later in every program of this room. The
-# fit's matrices are small: with two threads on two busy cores they took ten times as long.
-for _variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+keep_blas_to_one_thread()  # the first that every program of this room runs

@@ -1,0 +1,17 @@
+"""How many threads numerical libraries take; import nothing numerical before."""
+
+from __future__ import annotations
+
+import os
+
+_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""BLAS reads these when numpy is imported."""
+
+
+def keep_blas_to_one_thread() -> None:
+    """Unless the user set another number.
+
+    The fit's matrices are small: with two threads on two busy cores they took ten times as long.
+    """
+    for variable in _VARIABLES:
+        os.environ.setdefault(variable, "1")
