@@ -27,8 +27,9 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_info
 from flowface_ros.head.model import HeadModel
 from flowface_ros.track.frames import TrackResult, ViewFrame
+from flowface_ros.track.head_frames import head_frames
 from flowface_ros.track.pipeline import Tracker
-from flowface_ros.track.tracked_head import Status, face_pose
+from flowface_ros.track.tracked_head import Status
 
 NAMESPACE = "/tracker"
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -220,9 +221,7 @@ class Replay:
         out.write(f"{NAMESPACE}/faces", faces, stamp)
         if not heads:
             return
-        poses = [
-            (self._rig_frame, f"face_{h.id}", face_pose(self._model, h.state), stamp) for h in heads
-        ]
+        poses = head_frames(self._model, heads, self._rig_frame, stamp)
         out.write("/tf", tf_message(self._types, poses), stamp)
         for head in heads:
             mesh = face_mesh_message(self._types, self._model, head, stamp)

@@ -21,8 +21,8 @@ from flowface_ros.ros.device import (
     make_networks,
 )
 from flowface_ros.ros.diagnostics import Report
+from flowface_ros.ros.face_states import heads_of_faces
 from flowface_ros.ros.guard import CALLBACKS
-from flowface_ros.ros.head_frames import heads_of_faces
 from flowface_ros.ros.lifecycle import SetNode
 from flowface_ros.ros.qos_events import publisher_events, subscription_events
 from flowface_ros.ros.run import run_node

@@ -15,8 +15,8 @@ from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.frame_fit import check_rig
 from flowface_ros.head.model import HeadModel
 from flowface_ros.ros.diagnostics import ERROR, Report
+from flowface_ros.ros.face_states import is_finite
 from flowface_ros.ros.guard import CALLBACKS
-from flowface_ros.ros.head_frames import is_finite
 from flowface_ros.ros.lifecycle import SetNode
 from flowface_ros.ros.markers import MarkerOutput
 from flowface_ros.ros.outputs import HeadOutputs

@@ -16,8 +16,8 @@ from flowface_ros.bag.face_messages import header_message
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.ros.convert import RclpyTypes
-from flowface_ros.ros.head_frames import gaze_pose
 from flowface_ros.ros.pace import Pace
+from flowface_ros.track.head_frames import gaze_pose
 from flowface_ros.track.tracked_head import Status, TrackedHead
 
 _DEPTH = 2

@@ -21,9 +21,9 @@ from flowface_ros.msg import FaceArray, FaceMesh
 from flowface_ros.msg import HeadModel as HeadModelMessage
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.guard import Guard
-from flowface_ros.ros.head_frames import gaze_pose
 from flowface_ros.ros.qos_events import publisher_events
-from flowface_ros.track.tracked_head import TrackedHead, face_pose
+from flowface_ros.track.head_frames import head_frames
+from flowface_ros.track.tracked_head import TrackedHead
 
 _FACES_DEPTH = 10
 _TF_DEPTH = 100
@@ -59,12 +59,7 @@ class HeadOutputs:
         """Publish everybody at one stamp."""
         message = face_array_message(self._types, self._model, heads, time_ns, frame)
         if heads:
-            poses = []
-            for head in heads:
-                face = face_pose(self._model, head.state)
-                poses.append((frame, f"face_{head.id}", face, time_ns))
-                gaze = gaze_pose(self._model, head.state)
-                poses.append((frame, f"gaze_{head.id}", gaze, time_ns))
+            poses = head_frames(self._model, heads, frame, time_ns)
             self._transforms.publish(tf_message(self._types, poses))
         self._faces.publish(message)
         self.frame = frame

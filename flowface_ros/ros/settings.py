@@ -100,8 +100,14 @@ class HeadSettings(NodeSettings):
     )
     min_views: int = parameter(
         _SYNC.min_views,
-        "fewest views of a set; at most the number of cameras",
+        "fewest views of a set; at most the number of cameras. A head may be seen by fewer",
         between=(1, 64),
+        read_only=True,
+    )
+    id_prefix: str = parameter(
+        _TRACK.id_prefix,
+        "ids of heads are this and a number; each tracker of a system needs its own, or their "
+        "frames get the same names",
         read_only=True,
     )
     coast_time: float = parameter(
@@ -130,6 +136,7 @@ class HeadSettings(NodeSettings):
                 f"min_views is {self.min_views}, must be at most the number of cameras, "
                 f"{len(self.cameras)}"
             )
+        _ = self.tracker  # raises ValueError for what it does not take
 
     @property
     def synchronizer(self) -> SynchronizerConfig:
@@ -143,7 +150,7 @@ class HeadSettings(NodeSettings):
             max_faces=self.max_faces,
             confirm_sets=self.confirm_sets,
             coast_time_s=self.coast_time,
-            min_views=self.min_views,
+            id_prefix=self.id_prefix,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from flowface_ros.fit.config import FitConfig, IdentityConfig, MotionConfig, NoiseConfig
@@ -11,19 +12,22 @@ ALIGNER_NOISE = NoiseConfig(correlation_length=0.05, correlation_share=0.8, temp
 point is wrong about its neighbours within centimetres. The tempering is where a still face shakes
 little and a blink is still followed."""
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What may be part of a frame's and a topic's name (REP-155)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerConfig:
     """When a face becomes a head, how it is followed, and when it is given up."""
 
+    id_prefix: str = "p"
+    """Ids are this and a number, so that the heads of several trackers have different names."""
     max_faces: int = 4
     """Most heads at a time; further faces are not looked for."""
     confirm_sets: int = 3
     """Sets in a row in which a new head must be measured to become TRACKED."""
     coast_time_s: float = 0.5
     """How long a head that no view shows is predicted before it is removed."""
-    min_views: int = 1
-    """Fewest views that must show a head for it to be measured."""
     min_presence: float = 0.5
     """Crops whose presence (probability of a face) is lower are not used."""
     clear_detection: float = 0.75
@@ -54,9 +58,10 @@ class TrackerConfig:
     """Which frames tell a person's shape."""
 
     def __post_init__(self) -> None:
+        rule = "a letter, then letters, digits and underscores"
+        self._require("id_prefix", _NAME.fullmatch(self.id_prefix), rule)
         self._require("max_faces", self.max_faces >= 1, "at least 1")
         self._require("confirm_sets", self.confirm_sets >= 1, "at least 1")
-        self._require("min_views", self.min_views >= 1, "at least 1")
         self._require("coast_time_s", self.coast_time_s >= 0, "0 or more")
         self._require("min_presence", 0 <= self.min_presence <= 1, "from 0 to 1")
         self._require("clear_detection", 0 <= self.clear_detection <= 1, "from 0 to 1")
@@ -70,6 +75,6 @@ class TrackerConfig:
         self._require("max_points", self.max_points >= 50, "at least 50")
         self._require("keyframe_interval_s", self.keyframe_interval_s >= 0, "0 or more")
 
-    def _require(self, name: str, good: bool, rule: str) -> None:
+    def _require(self, name: str, good: object, rule: str) -> None:
         if not good:
-            raise ValueError(f"{name} is {getattr(self, name)}, must be {rule}")
+            raise ValueError(f"{name} is {getattr(self, name)!r}, must be {rule}")

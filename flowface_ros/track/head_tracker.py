@@ -199,7 +199,7 @@ class HeadTracker:
                 counters["duplicate_alignment"] += len(faces)
                 continue
             self._count += 1
-            person = Person(f"p{self._count}", self._model, self._config)
+            person = Person(f"{self._config.id_prefix}{self._count}", self._model, self._config)
             self._people.append(person)
             measured[person.id] = found
             counters["new_head"] += 1

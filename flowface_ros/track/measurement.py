@@ -104,7 +104,7 @@ class HeadMeasurer:
         """
         self._fitter.rig = rig
         used = list(alignments)
-        while len(used) >= self._config.min_views:
+        while used:
             observations = [a.observation for a in used]
             try:
                 result = self._fitter.fit(observations, prior, shape=shape, solve_shape=solve_shape)

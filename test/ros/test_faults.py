@@ -30,7 +30,7 @@ from flowface_ros.align.onnx_session import DeviceError
 from flowface_ros.bag.face_messages import read_face, stamp_ns, tf_message
 from flowface_ros.msg import FaceArray
 from flowface_ros.ros import camera_set
-from flowface_ros.ros.head_frames import heads_of_faces
+from flowface_ros.ros.face_states import heads_of_faces
 from flowface_ros.track.tracked_head import face_pose
 
 Track = Callable[..., tuple[Any, Robot]]

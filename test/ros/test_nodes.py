@@ -20,7 +20,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from flowface_ros.bag.face_messages import read_face, stamp_ns
 from flowface_ros.bag.images import decode_compressed_image
-from flowface_ros.ros.head_frames import gaze_pose
 from flowface_ros.ros.settings import parameter_tables
 
 Track = Callable[..., tuple[Any, Robot]]
@@ -150,22 +149,6 @@ def test_rates_and_residuals_are_reported(track: Track) -> None:
     assert 0.1 < float(camera["residual px"]) < 2.0
     assert float(camera["images per second"]) > 1.0
     assert robot.report().hardware_id == "cpu"
-
-
-def test_gaze_points_where_the_eyes_look() -> None:
-    from dataclasses import replace
-
-    world = make_world()
-    (state,) = world.states(0.0)
-    straight = gaze_pose(world.model, state)
-    assert np.allclose(straight[:3, :3].T @ straight[:3, :3], np.eye(3), atol=1e-9)
-    assert np.linalg.det(straight[:3, :3]) == pytest.approx(1.0)
-    assert np.allclose(straight[:3, 2], [-1, 0, 0], atol=0.05), "towards the rig's origin"
-    turned = np.array([0.0, 0.4, 0.0])
-    aside = gaze_pose(world.model, replace(state, left_eye=turned, right_eye=turned))
-    angle = np.arccos(np.clip(straight[:3, 2] @ aside[:3, 2], -1, 1))
-    assert angle == pytest.approx(0.4, abs=1e-3)
-    assert aside[1, 2] < 0, "the subject's left is the rig's right"
 
 
 def test_rep155(track: Track) -> None:

@@ -14,7 +14,9 @@ from flowface_ros.track.config import TrackerConfig
     [
         ("max_faces", 0),
         ("confirm_sets", 0),
-        ("min_views", 0),
+        ("id_prefix", ""),
+        ("id_prefix", "1p"),
+        ("id_prefix", "left/p"),
         ("coast_time_s", -0.1),
         ("min_presence", 1.5),
         ("clear_detection", 1.1),
@@ -27,8 +29,8 @@ from flowface_ros.track.config import TrackerConfig
         ("keyframe_interval_s", -1.0),
     ],
 )
-def test_bad_values_are_named(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"{field} is {value}, must be"):
+def test_bad_values_are_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"{field} is {value!r}, must be"):
         TrackerConfig(**{field: value})
 
 

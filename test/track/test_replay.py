@@ -95,6 +95,8 @@ def test_every_set_gives_one_array_of_true_heads(
     with open_bag(out) as bag:
         counts = {name: topic.count for name, topic in bag.topics.items()}
         faces = [message for _, _, message in bag.messages(["/tracker/faces"])]
+        frames = [[t.child_frame_id for t in m.transforms] for _, _, m in bag.messages(["/tf"])]
+    assert frames == SETS * [["face_p1", "gaze_p1"]]
     assert counts == {
         "/tracker/head_model": 1,
         "/tracker/faces": SETS,

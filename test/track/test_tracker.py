@@ -64,6 +64,14 @@ def error_m(result: TrackResult, state: HeadState) -> float:
     return min(float(np.linalg.norm(h.state.translation - state.translation)) for h in result.heads)
 
 
+def test_ids_begin_with_the_prefix(model: HeadModel) -> None:
+    world = World(model, [MIDDLE], [still(facing(model, [0.9, 0, 0]))])
+    tracker = make_tracker(world, id_prefix="left_")
+    assert ids(run(world, tracker, 1)[0]) == ["left_1"]
+    tracker.reset()
+    assert ids(run(world, tracker, 1)[0]) == ["left_2"]
+
+
 @pytest.mark.parametrize("cameras", [[MIDDLE], [LEFT, RIGHT]], ids=["one view", "two views"])
 def test_a_person_is_confirmed_and_followed(model: HeadModel, cameras: list[Camera]) -> None:
     motion = swaying(facing(model, [0.9, 0, 0]))

@@ -1,4 +1,4 @@
-"""Frames of a head, and the head's state back from a Face message."""
+"""Heads back from Face messages."""
 
 from __future__ import annotations
 
@@ -6,32 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flowface_ros.bag.face_messages import read_face
 from flowface_ros.bag.person_tracks import head_state
-from flowface_ros.head.model import JOINT_NAMES, HeadModel
-from flowface_ros.head.skinning import joint_transforms, neutral_joints
+from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState
-from flowface_ros.rigid import transform
 from flowface_ros.track.tracked_head import Status, TrackedHead
-
-Array = NDArray[np.float64]
-
-_EYES = [JOINT_NAMES.index("left_eye"), JOINT_NAMES.index("right_eye")]
-
-
-def gaze_pose(model: HeadModel, state: HeadState) -> Array:
-    """rig_from_gaze (4, 4), the frame `gaze_<id>`: between the eyes, z along the mean of the two
-    directions of view, x to the subject's left, as upright as the head."""
-    joints = joint_transforms(model, state, neutral_joints(model, state))
-    forward = joints.linear[_EYES][:, :, 2].mean(axis=0)
-    forward = forward / np.linalg.norm(forward)
-    up = joints.linear[JOINT_NAMES.index("neck")][:, 1]
-    left = np.cross(up, forward)
-    left = left / np.linalg.norm(left)
-    rotation = np.column_stack([left, np.cross(forward, left), forward])
-    return transform(rotation, joints.posed[_EYES].mean(axis=0))
 
 
 def state_of_face(model: HeadModel, message: Any) -> HeadState:
