@@ -28,6 +28,7 @@ TEST = [
     "hypothesis>=6.100,<7",
     "torch==2.13.0",
     "jsonschema>=4.20,<5",
+    "distributed>=2024.5",
     "trimesh>=4,<5",
     "pygltflib>=1.16,<2",
 ]
@@ -39,6 +40,7 @@ TOOLS = [
     "matplotlib>=3.8,<4",
 ]
 TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
+CLUSTER = ["distributed>=2024.5"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
 
@@ -159,6 +161,7 @@ setup(
     ],
     extras_require={
         "train": TRAIN,
+        "cluster": CLUSTER,
         "test": TEST,
         "tools": TOOLS,
         "dev": [*TEST, *TOOLS, *LINT],

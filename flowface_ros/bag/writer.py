@@ -28,6 +28,10 @@ _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FORMAT_VERSION: Final = 8
 """The newest that every ROS 2 from Humble on plays; 9 writes QoS values that Humble refuses."""
 
+_FILE_NAME = "bag"
+"""What a single file says its name is. Readers go by the real one; so files of equal messages are
+equal, whatever they are called."""
+
 _INFINITE = QosTime(9223372036, 854775807)
 _DEPTH = 10
 
@@ -39,6 +43,8 @@ class BagWriter:
         without one of them a bag directory with metadata.yaml.
     storage: "mcap" or "sqlite3".
 
+    Equal messages in equal order give equal bytes, in a directory of the same name too: nothing
+    tells when or where they were written.
     The bag appears under its name when it is complete: an exception inside the `with` statement
     leaves nothing behind. Raises FileExistsError if the path exists, ValueError for another storage
     or one that does not go with the suffix.
@@ -64,7 +70,7 @@ class BagWriter:
         if self._storage == "sqlite3":
             check_sqlite_path(self.path.absolute())
         self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=parent))
-        name = self.path.stem if self._single_file else self.path.name
+        name = _FILE_NAME if self._single_file else self.path.name
         self._writer = Writer(
             self._folder / name, version=_FORMAT_VERSION, storage_plugin=_PLUGINS[self._storage]
         )
