@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.landmark_net import POINT_COUNT
-from flowface_ros.head.atlas import points_at_uv, skin_triangles
+from flowface_ros.head.atlas import points_at_uv, skin_triangles, uv_at_points
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
+from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.state import neutral_state
 from flowface_ros.head.surface import SurfacePoints
 
@@ -33,6 +34,10 @@ IRIS_POINTS = slice(SKIN_POINTS, POINT_COUNT)
 
 _OPEN_JAW_RAD = 0.3
 """At rest the lips touch; with the jaw this far open, distance tells them apart."""
+
+_LID_STRETCH = 4.0
+"""How many times over the way that a place goes in a blink counts as distance. From 2 on lids are
+told apart; from 8 on nothing more is gained."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +124,28 @@ def open_mouth_positions(model: HeadModel, points: SurfacePoints) -> NDArray[np.
     """
     jaw = np.array([_OPEN_JAW_RAD, 0.0, 0.0])
     return SurfaceEvaluator(model, points).positions(replace(neutral_state(model), jaw=jaw))
+
+
+def parted_positions(model: HeadModel, points: SurfacePoints) -> NDArray[np.float64]:
+    """Places (N, 6), metres: `open_mouth_positions`, then how far a blink would take each point.
+
+    Distance between them says how much two points of the skin move alike: lips are far apart, and
+    so are the lids, and the margin of the upper lid from its fold.
+    """
+    travel = _LID_STRETCH * _blink_travel(model, points)
+    return np.concatenate([open_mouth_positions(model, points), travel], axis=1)
+
+
+def _blink_travel(model: HeadModel, points: SurfacePoints) -> NDArray[np.float64]:
+    """Displacements (N, 3), metres, as both eyes shut; of the head that the atlas was made for,
+    since others may have no such expression."""
+    head = load_builtin_head()
+    found = np.ones(len(points), bool)
+    if model is not head:
+        points, found = points_at_uv(head, uv_at_points(model, points), skin_triangles(head))
+    units = [head.expression_names.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    blink = head.expression_basis[:, :, units].sum(axis=2).astype(np.float64)
+    return np.where(found[:, None], points.interpolate(head.triangles, blink), 0.0)
 
 
 def _eye_triangles(model: HeadModel) -> NDArray[np.int32]:

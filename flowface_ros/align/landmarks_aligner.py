@@ -13,7 +13,7 @@ from flowface_ros.align.embedding import (
     IRIS_POINTS,
     SKIN_POINTS,
     landmark_points,
-    open_mouth_positions,
+    parted_positions,
 )
 from flowface_ros.align.landmark_errors import FACE_HEIGHT_M, LandmarkErrors, query_points
 from flowface_ros.align.landmark_net import CROP_SIZE, FaceLandmarks, LandmarkNet
@@ -25,8 +25,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
 SMOOTHING_M = 0.003
-"""Of the interpolation. Errors on faces that it was not chosen on are flat around here; ten times
-as much keeps lids apart that the landmarks close."""
+"""Of the interpolation. Errors on faces that it was not chosen on are flat around here."""
 
 _USUAL_MISFIT_M, _USUAL_PRESENCE = 0.005, 0.999
 """Medians over synthetic faces that look at the camera."""
@@ -40,8 +39,8 @@ def texel_matrix(model: HeadModel, points: SurfacePoints) -> NDArray[np.float32]
     skin = landmark_points(model)[:SKIN_POINTS]
     matrix = np.zeros((len(points), IRIS_POINTS.stop), np.float32)
     source, target = (p.interpolate(model.triangles, model.template) for p in (skin, points))
-    opened = (open_mouth_positions(model, skin), open_mouth_positions(model, points))
-    matrix[:, :SKIN_POINTS] = thin_plate_matrix(source, target, SMOOTHING_M, opened)
+    parted = (parted_positions(model, skin), parted_positions(model, points))
+    matrix[:, :SKIN_POINTS] = thin_plate_matrix(source, target, SMOOTHING_M, parted)
     return matrix
 
 

@@ -25,9 +25,10 @@ def thin_plate_matrix(
     sources: (N, 3), targets: (M, 3), metres. smoothing: (N,) or scalar >= 0, metres; the spline
     passes through a value with 0, and stays the farther from it the larger this is: it is in
     proportion to the variance of the value's error.
-    unfolded: (N, 3) and (M, 3), other places of the same points whose distances count instead, for
-    surfaces that touch where they are not connected. The kernel needs no more than the constant
-    to be well posed, so the affine functions may be those of the first places.
+    unfolded: (N, D) and (M, D), other places of the same points whose distances count instead, for
+    surfaces that touch where they are not connected. In any number of dimensions the kernel needs
+    no more than the constant to be well posed, so the affine functions may be those of the first
+    places.
     The rows sum to 1, and affine functions of the place are reproduced exactly.
     Raises ValueError for a negative smoothing, or when the sources do not span the space.
     """
