@@ -41,6 +41,7 @@ TOOLS = [
 ]
 TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
 CLUSTER = ["distributed>=2024.5"]
+VIEW = ["rerun-sdk>=0.41,<0.42"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
 
@@ -161,6 +162,7 @@ setup(
     ],
     extras_require={
         "train": TRAIN,
+        "view": VIEW,
         "cluster": CLUSTER,
         "test": TEST,
         "tools": TOOLS,

@@ -12,7 +12,10 @@ from types import ModuleType
 from flowface_ros import __version__
 from flowface_ros.threads import keep_blas_to_one_thread
 
-COMMANDS = ("demo", "synth", "replay", "evaluate", "export", "align", "head", "train", "weights")
+COMMANDS = (
+    *("demo", "synth", "replay", "view", "evaluate", "export"),
+    *("align", "head", "train", "weights"),
+)
 """Modules of `flowface_ros.commands`, in the order of the help."""
 
 _OWN_THREADS = ("train",)

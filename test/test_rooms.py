@@ -21,7 +21,9 @@ ROOMS = (
     "train",
     "evaluate",
     "bag",
+    "view",
     "ros",
+    "demo",
     "commands",
     "cli",
 )

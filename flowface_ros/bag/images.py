@@ -111,6 +111,14 @@ def decode_any_image(message: Any) -> Image:
     return decode_compressed_image(message) if compressed else decode_image(message)
 
 
+def jpeg_file(message: Any) -> bytes | None:
+    """The JPEG file in a CompressedImage as it is; None when there is none, or red is for blue."""
+    data = _bytes(message.data)
+    if _FORMATS_OF_FILES.get(data[:2].tobytes()) != "JPEG" or _stored_as_rgb(message.format):
+        return None
+    return data.tobytes()
+
+
 def encode_jpeg(image: Image, quality: int = 90) -> bytes:
     """JPEG file of an RGB image; quality in [0, 100]."""
     if not 0 <= quality <= 100:

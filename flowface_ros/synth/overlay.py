@@ -94,11 +94,9 @@ def draw_mesh(
 
     vertices: (V, 3) metres in the rig frame. color: of all edges; None takes the mesh's own.
     """
-    depth_px = _projected(camera, vertices)
-    shown = _visible_edges(depth_px, mesh, camera.width, camera.height)
-    lines = np.round(depth_px[mesh.edges[shown], :2] * 2**_SHIFT).astype(np.int32)
+    pixels, edge_color = visible_lines(camera, vertices, mesh)
+    lines = np.round(pixels * 2**_SHIFT).astype(np.int32)
     layer = image.copy()
-    edge_color = mesh.edge_color[shown]
     for row in np.unique(edge_color):
         cv2.polylines(
             layer,
@@ -110,6 +108,18 @@ def draw_mesh(
             shift=_SHIFT,
         )
     return cv2.addWeighted(layer, opacity, image, 1 - opacity, 0)
+
+
+def visible_lines(
+    camera: Camera, vertices: NDArray[np.floating], mesh: Wireframe
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Ends (L, 2, 2), pixels, of the edges that the camera sees, and rows (L,) of the palette.
+
+    vertices: (V, 3) metres in the rig frame.
+    """
+    depth_px = _projected(camera, vertices)
+    shown = _visible_edges(depth_px, mesh, camera.width, camera.height)
+    return depth_px[mesh.edges[shown], :2], mesh.edge_color[shown]
 
 
 def visible_points(

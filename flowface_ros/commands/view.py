@@ -1,0 +1,174 @@
+"""`flowface view`: cameras, heads and curves in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+NAME = "view"
+HELP = "Shows live topics, or recordings, in a browser: images with meshes, the rig in 3D, curves."
+
+_ALL_S = 1e8
+"""How much of a bag's moving transforms is kept: all, three years."""
+_POLL_S = 0.2
+_LIVE_RATE_HZ = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recording",
+        type=Path,
+        nargs="*",
+        help="bags to show together, e.g. a recording and its replay; or one .rrd file of --save "
+        "(default: the topics of running nodes)",
+    )
+    parser.add_argument(
+        "--namespace", help="of the tracker's topics, e.g. /tracker (default: the first found)"
+    )
+    parser.add_argument("--cameras", nargs="+", metavar="NAME", default=[], help="default: all")
+    parser.add_argument("--frame", default="", help="of the 3D view (default: that of the faces)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="most images and meshes a second; curves have every result (default: "
+        f"{_LIVE_RATE_HZ:g} for topics, all for bags)",
+    )
+    parser.add_argument(
+        "--max-width", type=int, default=1280, metavar="PX", help="of images (default: 1280)"
+    )
+    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="of bags, seconds")
+    parser.add_argument("--end", type=float, metavar="S", help="of bags, seconds")
+    parser.add_argument("--port", type=int, default=0, help="of the page (default: any free one)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+    parser.add_argument(
+        "--memory",
+        default="1GB",
+        metavar="SIZE",
+        help="kept for pages opened later, the newest data (default: 1GB)",
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.rrd", help="write a file for later instead of a page"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from flowface_ros.view.sdk import load_sdk
+
+    _check(args)
+    load_sdk()
+    with _ended_by_sigterm():
+        try:
+            if args.save:
+                return _save(args)
+            return _serve(args)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    saved = [path for path in args.recording if path.suffix == ".rrd"]
+    if saved and (len(args.recording) > 1 or args.save):
+        raise ValueError(f"{saved[0]} is shown alone, without bags and --save")
+    for path in saved:
+        if not path.is_file():
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+    for name, value, lowest in (
+        ("--rate", args.rate, 0.0),
+        ("--max-width", args.max_width, 16),
+        ("--port", args.port, 0),
+    ):
+        if value is not None and value < lowest:
+            raise ValueError(f"{name} is {value}; must be at least {lowest:g}")
+    if args.end is not None and args.end <= args.start:
+        raise ValueError(f"--end is {args.end}; must be after --start, {args.start}")
+    if args.save and args.save.suffix != ".rrd":
+        raise ValueError(f"--save is {args.save}; must end in .rrd")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    import time
+    import webbrowser
+
+    from flowface_ros.view.sdk import new_recording
+    from flowface_ros.view.server import ViewServer
+
+    saved = [path for path in args.recording if path.suffix == ".rrd"]
+    with ViewServer(args.port, args.memory, saved) as server, ExitStack() as stack:
+        print(f"the view is at {server.url} (Ctrl-C ends it)", flush=True)
+        if not args.no_browser:
+            webbrowser.open(server.url)
+        if not saved:
+            recording = new_recording()
+            recording.connect_grpc(server.data_url)
+            stack.callback(recording.disconnect)
+            _log(args, recording, lambda: server.running)
+        while server.running:
+            time.sleep(_POLL_S)
+    raise OSError("the viewer's server ended")
+
+
+def _save(args: argparse.Namespace) -> int:
+    from flowface_ros.view.sdk import new_recording
+
+    if args.save.exists():
+        raise FileExistsError(17, "exists already, not overwritten", str(args.save))
+    recording = new_recording()
+    recording.save(args.save)
+    try:
+        _log(args, recording, lambda: True)
+    finally:
+        recording.disconnect()
+        print(f"wrote {args.save}; `flowface view {args.save}` shows it")
+    return 0
+
+
+def _log(args: argparse.Namespace, recording: Any, going: Callable[[], bool]) -> None:
+    from flowface_ros.ros.transform_buffer import TransformBuffer
+    from flowface_ros.view.bag_view import BagView
+    from flowface_ros.view.scene import SceneOptions
+
+    rate_hz = args.rate if args.rate is not None else 0.0 if args.recording else _LIVE_RATE_HZ
+    options = SceneOptions(args.frame, rate_hz, args.max_width)
+    if not args.recording:
+        _topics_viewer()(recording, options, args.namespace, args.cameras, going)
+        return
+    transforms = TransformBuffer(keep_s=_ALL_S)
+    with BagView(args.recording, transforms, args.namespace, args.cameras) as bags:
+        scene = bags.log(recording, options, args.start, args.end, _progress_bar)
+    for what, count in scene.unusable.items():
+        print(f"not shown: {count} of {what}: {scene.reasons[what]}")
+
+
+def _topics_viewer() -> Callable[..., None]:
+    try:
+        from flowface_ros.ros.viewer import view_topics
+    except ImportError as error:
+        raise ValueError(
+            f"live topics need rclpy ({error}); to see a recording, name it: flowface view BAG"
+        ) from None
+    return view_topics
+
+
+def _progress_bar(items: Iterable[Any], total: int) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit="message", desc="reading", dynamic_ncols=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Within the `with` statement SIGTERM ends the program as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
