@@ -8,7 +8,7 @@ from typing import Any
 
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.head.model import HeadModel
-from flowface_ros.msg import FaceAlignmentArray, FaceArray
+from flowface_ros.msg import FaceArray
 from flowface_ros.ros.alignment_messages import alignment_array_message, alignment_points
 from flowface_ros.ros.camera_set import CameraSet
 from flowface_ros.ros.collector import Arrival
@@ -24,16 +24,14 @@ from flowface_ros.ros.diagnostics import Report
 from flowface_ros.ros.face_states import heads_of_faces
 from flowface_ros.ros.guard import CALLBACKS
 from flowface_ros.ros.lifecycle import SetNode
-from flowface_ros.ros.qos_events import publisher_events, subscription_events
 from flowface_ros.ros.run import run_node
 from flowface_ros.ros.settings import AlignerSettings
 from flowface_ros.ros.synchronizer import FrameSet
+from flowface_ros.ros.topics import ALIGNMENTS, FOLLOWED_FACES
 from flowface_ros.ros.view_reader import ViewReader, arrival_of, message_of
 from flowface_ros.track.config import TrackerConfig
 from flowface_ros.track.frames import ViewFrame
 from flowface_ros.track.view_aligner import AlignedViews, ViewAligner
-
-_DEPTH = 10
 
 
 class AlignerNode(SetNode[AlignerSettings]):
@@ -63,12 +61,8 @@ class AlignerNode(SetNode[AlignerSettings]):
         assert self._placer is not None
         self._reader = self._cameras.reader(self._placer, self.drops, self.times)
         for name in self.settings.cameras:
-            topic = f"{name}/alignments"
             self._outputs[name] = self.create_publisher(
-                FaceAlignmentArray,
-                topic,
-                _DEPTH,
-                event_callbacks=publisher_events(self, topic, self.guard),
+                ALIGNMENTS.kind, ALIGNMENTS.of(name), ALIGNMENTS.qos
             )
 
     def _cleanup(self) -> None:
@@ -86,14 +80,11 @@ class AlignerNode(SetNode[AlignerSettings]):
         config = TrackerConfig(max_faces=self.settings.max_faces)
         self._core, self._newest_faces = ViewAligner(model, frugal, finder, config), None
         topic = self.settings.faces_topic
+        self._qos.describe(topic, "faces of the fitter")
         self._faces = self.create_subscription(
-            FaceArray,
-            topic,
-            self.guard(self._take_faces),
-            _DEPTH,
-            event_callbacks=subscription_events(self, topic, "faces of the fitter", self.guard),
+            FaceArray, topic, self.guard(self._take_faces), FOLLOWED_FACES.qos
         )
-        self._cameras.subscribe(self._take)
+        self._cameras.subscribe(self._take, self._qos)
 
     def _unsubscribe(self) -> None:
         self._cameras.unsubscribe()

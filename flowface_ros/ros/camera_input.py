@@ -7,18 +7,15 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.ros.calibration import Calibration
 from flowface_ros.ros.counters import Rate
 from flowface_ros.ros.guard import Guard
 from flowface_ros.ros.parameters import CameraTopics
-from flowface_ros.ros.qos_events import subscription_events
-
-_IMAGE_DEPTH = 5
-"""The callback takes microseconds; this covers a burst while another callback runs."""
-_INFO_DEPTH = 10
+from flowface_ros.ros.qos_watch import QosWatch
+from flowface_ros.ros.topics import CAMERA_INFO, COMPRESSED, IMAGE
 
 OnImage = Callable[[str, int, Any], None]
 
@@ -36,10 +33,13 @@ class CameraInput:
         self._guard = guard
         self._subscriptions: list[Any] = []
 
-    def subscribe(self, node: Node, on_image: OnImage) -> None:
+    def subscribe(self, node: Node, on_image: OnImage, watch: QosWatch) -> None:
         """Begin to listen."""
-        compressed = self.topics.transport == "compressed"
-        reliable = self.topics.reliability == "reliable"
+        topics = self.topics
+        images = COMPRESSED if topics.transport == "compressed" else IMAGE
+        qos = images.qos
+        if topics.reliability == "reliable":
+            qos = QoSProfile(depth=qos.depth, reliability=ReliabilityPolicy.RELIABLE)
 
         def take_image(message: Any) -> None:
             self.images.tick()
@@ -49,33 +49,15 @@ class CameraInput:
             self.infos.tick()
             self.calibration.add(message)
 
-        purpose = f"camera {self.name!r} (images on {{}}, CameraInfo on {{}})".format(
-            *(node.resolve_topic_name(t) for t in (self.topics.image_topic, self.topics.info_topic))
-        )
-        for kind, topic, callback, depth, reliability in (
-            (
-                CompressedImage if compressed else Image,
-                self.topics.image_topic,
-                take_image,
-                _IMAGE_DEPTH,
-                ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            ),
-            (
-                CameraInfo,
-                self.topics.info_topic,
-                take_info,
-                _INFO_DEPTH,
-                ReliabilityPolicy.BEST_EFFORT,
-            ),
+        names = (node.resolve_topic_name(t) for t in (topics.image_topic, topics.info_topic))
+        purpose = "camera {!r} (images on {}, CameraInfo on {})".format(self.name, *names)
+        for kind, topic, callback, profile in (
+            (images.kind, topics.image_topic, take_image, qos),
+            (CAMERA_INFO.kind, topics.info_topic, take_info, CAMERA_INFO.qos),
         ):
+            watch.describe(topic, purpose)
             self._subscriptions.append(
-                node.create_subscription(
-                    kind,
-                    topic,
-                    self._guard(callback),
-                    QoSProfile(depth=depth, reliability=reliability),
-                    event_callbacks=subscription_events(node, topic, purpose, self._guard),
-                )
+                node.create_subscription(kind, topic, self._guard(callback), profile)
             )
 
     def unsubscribe(self, node: Node) -> None:

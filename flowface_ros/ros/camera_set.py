@@ -12,6 +12,7 @@ from flowface_ros.ros.counters import Drops, StageTimes
 from flowface_ros.ros.diagnostics import ERROR, WARN, Report
 from flowface_ros.ros.guard import Guard
 from flowface_ros.ros.parameters import CameraTopics, declare
+from flowface_ros.ros.qos_watch import QosWatch
 from flowface_ros.ros.view_reader import CameraPlacer, ViewReader
 
 SILENT_S = 1.0
@@ -40,10 +41,10 @@ class CameraSet:
         self._reader = ViewReader(self.inputs, placer, drops, times, self._guard)
         return self._reader
 
-    def subscribe(self, on_image: OnImage) -> None:
+    def subscribe(self, on_image: OnImage, watch: QosWatch) -> None:
         """Begin to listen to all."""
         for source in self.inputs.values():
-            source.subscribe(self._node, on_image)
+            source.subscribe(self._node, on_image, watch)
 
     def unsubscribe(self) -> None:
         """Stop listening."""

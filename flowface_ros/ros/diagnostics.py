@@ -9,8 +9,9 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from flowface_ros.ros.topics import DIAGNOSTICS
+
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-_DEPTH = 10
 
 
 @dataclass
@@ -43,7 +44,7 @@ class DiagnosticsOutput:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", _DEPTH)
+        self._publisher = node.create_publisher(DIAGNOSTICS.kind, DIAGNOSTICS.name, DIAGNOSTICS.qos)
 
     def publish(self, reports: list[Report], hardware: str) -> None:
         """hardware: what the networks run on."""

@@ -19,16 +19,14 @@ from flowface_ros.ros.counters import Rate
 from flowface_ros.ros.diagnostics import ERROR, WARN, Report
 from flowface_ros.ros.head_node import HeadNode
 from flowface_ros.ros.parameters import declare
-from flowface_ros.ros.qos_events import subscription_events
 from flowface_ros.ros.run import run_node
 from flowface_ros.ros.settings import AlignmentTopic, FitterSettings
 from flowface_ros.ros.synchronizer import FrameSet
+from flowface_ros.ros.topics import ALIGNMENTS
 from flowface_ros.ros.view_reader import arrival_of
 from flowface_ros.ros.warm_up import warm_up_fit
 from flowface_ros.track.frames import ViewAlignment
 from flowface_ros.track.head_tracker import HeadTracker
-
-_DEPTH = 10
 
 
 @dataclass(eq=False)
@@ -60,13 +58,12 @@ class FitterNode(HeadNode[FitterSettings]):
         warm_up_fit(model, alignment_points(model, DEFAULT_GRID), self.settings.tracker)
         self._core = HeadTracker(model, self.settings.tracker)
         for name, source in self._sources.items():
-            purpose = f"alignments of camera {name!r}"
+            self._qos.describe(source.topic, f"alignments of camera {name!r}")
             source.subscription = self.create_subscription(
-                FaceAlignmentArray,
+                ALIGNMENTS.kind,
                 source.topic,
                 self.guard(lambda message, name=name: self._take_alignments(name, message)),
-                _DEPTH,
-                event_callbacks=subscription_events(self, source.topic, purpose, self.guard),
+                ALIGNMENTS.qos,
             )
 
     def _unsubscribe(self) -> None:

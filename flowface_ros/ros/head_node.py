@@ -55,7 +55,7 @@ class HeadNode(SetNode[H]):
         return self._outputs.frame if self._outputs is not None else ""
 
     def _configure(self, model: HeadModel) -> None:
-        self._outputs = HeadOutputs(self, model, self.guard)
+        self._outputs = HeadOutputs(self, model)
         self._markers = MarkerOutput(self, model)
         if self.settings.publish_rep155:
             self._rep155 = Rep155Output(self, model)

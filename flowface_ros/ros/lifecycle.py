@@ -18,6 +18,7 @@ from flowface_ros.ros.counters import Drops, Rate, StageTimes
 from flowface_ros.ros.diagnostics import ERROR, WARN, DiagnosticsOutput, Report
 from flowface_ros.ros.guard import Guard
 from flowface_ros.ros.parameters import changed, declare
+from flowface_ros.ros.qos_watch import QosWatch
 from flowface_ros.ros.settings import NodeSettings
 from flowface_ros.ros.synchronizer import FrameSet
 from flowface_ros.ros.transforms import TransformListener
@@ -55,7 +56,7 @@ class SetNode(LifecycleNode, Generic[S]):
         self._give_up = ""
         self._transforms: TransformListener | None = None
         self._placer: CameraPlacer | None = None
-        self._diagnostics = DiagnosticsOutput(self)
+        self._diagnostics, self._qos = DiagnosticsOutput(self), QosWatch(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self.guard(self._apply_parameters))
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -160,6 +161,7 @@ class SetNode(LifecycleNode, Generic[S]):
             self._configure(model)
         except Exception:
             self._transforms.destroy(self)
+            self._transforms = None
             raise
         self._model, self.failure = model, ""
 
@@ -282,6 +284,7 @@ class SetNode(LifecycleNode, Generic[S]):
             text = "use_sim_time is set and nothing is on /clock yet"
             summary.note(WARN, text)
             self.guard.warn("clock", f"{text}; waiting")
+        self._qos.report(summary, self.guard)
         summary.values |= {"state": state, "device": self.device}
         summary.values |= {
             "sets": self._collector.released,

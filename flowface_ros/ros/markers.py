@@ -17,10 +17,10 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.pace import Pace
+from flowface_ros.ros.topics import MARKERS
 from flowface_ros.track.head_frames import gaze_pose
 from flowface_ros.track.tracked_head import Status, TrackedHead
 
-_DEPTH = 2
 _LIFETIME = Duration(seconds=1)
 """A head that is not published again vanishes."""
 _GAZE_M = 0.3
@@ -38,7 +38,7 @@ class MarkerOutput:
 
     def __init__(self, node: Node, model: HeadModel) -> None:
         self._node, self._model, self._pace = node, model, Pace()
-        self._publisher = node.create_publisher(MarkerArray, "~/markers", _DEPTH)
+        self._publisher = node.create_publisher(MARKERS.kind, MARKERS.name, MARKERS.qos)
         self._corners = _skin(model).reshape(-1).tolist()
 
     def publish(

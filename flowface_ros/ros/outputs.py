@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from tf2_msgs.msg import TFMessage
 
 from flowface_ros.bag.face_messages import (
     face_array_message,
@@ -17,17 +15,10 @@ from flowface_ros.bag.face_messages import (
     tf_message,
 )
 from flowface_ros.head.model import HeadModel
-from flowface_ros.msg import FaceArray, FaceMesh
-from flowface_ros.msg import HeadModel as HeadModelMessage
 from flowface_ros.ros.convert import RclpyTypes
-from flowface_ros.ros.guard import Guard
-from flowface_ros.ros.qos_events import publisher_events
+from flowface_ros.ros.topics import FACES, HEAD_MODEL, MESHES, TRANSFORMS_OUT, Topic
 from flowface_ros.track.head_frames import head_frames
 from flowface_ros.track.tracked_head import TrackedHead
-
-_FACES_DEPTH = 10
-_TF_DEPTH = 100
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class HeadOutputs:
@@ -36,18 +27,17 @@ class HeadOutputs:
     One thread publishes at a time. Meshes are computed only while somebody subscribes.
     """
 
-    def __init__(self, node: Node, model: HeadModel, guard: Guard) -> None:
+    def __init__(self, node: Node, model: HeadModel) -> None:
         self._node, self._model, self._types = node, model, RclpyTypes()
         overridable = QoSOverridingOptions.with_default_policies()
 
-        def publisher(kind: Any, topic: str, qos: QoSProfile | int, **options: Any) -> Any:
-            events = publisher_events(node, topic, guard)
-            return node.create_publisher(kind, topic, qos, event_callbacks=events, **options)
+        def publisher(topic: Topic, **options: Any) -> Any:
+            return node.create_publisher(topic.kind, topic.name, topic.qos, **options)
 
-        self._faces = publisher(FaceArray, "~/faces", _FACES_DEPTH)
-        self._meshes = publisher(FaceMesh, "~/meshes", 1, qos_overriding_options=overridable)
-        self._head_model = publisher(HeadModelMessage, "~/head_model", _LATCHED)
-        self._transforms = publisher(TFMessage, "/tf", _TF_DEPTH)
+        self._faces = publisher(FACES)
+        self._meshes = publisher(MESHES, qos_overriding_options=overridable)
+        self._head_model = publisher(HEAD_MODEL)
+        self._transforms = publisher(TRANSFORMS_OUT)
         self.frame = ""
         """Of the last FaceArray."""
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
 from flowface_ros.bag.face_messages import header_message
@@ -15,6 +14,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.pace import Pace
+from flowface_ros.ros.topics import OVERLAY
 from flowface_ros.synth.overlay import draw_mesh, wireframe
 from flowface_ros.track.frames import ViewFrame
 from flowface_ros.track.tracked_head import TrackedHead
@@ -29,9 +29,7 @@ class OverlayOutput:
         self._node, self._model, self._types = node, model, RclpyTypes()
         self._wireframe = wireframe(model)
         self._publishers = {
-            name: node.create_publisher(
-                CompressedImage, f"~/overlay/{name}/compressed", qos_profile_sensor_data
-            )
+            name: node.create_publisher(OVERLAY.kind, OVERLAY.of(name), OVERLAY.qos)
             for name in cameras
         }
         self._paces = {name: Pace() for name in cameras}

@@ -64,7 +64,7 @@ class TrackerNode(HeadNode[TrackerSettings]):
         warm_up_fit(model, aligner.points, self.settings.tracker)
         self._core = Tracker(model, frugal, finder, self.settings.tracker)
         self._device = str(aligner.device)
-        self._cameras.subscribe(self._take)
+        self._cameras.subscribe(self._take, self._qos)
 
     def _unsubscribe(self) -> None:
         self._cameras.unsubscribe()

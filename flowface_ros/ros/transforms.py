@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
 
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.rigid import transform
 from flowface_ros.ros.counters import Drops
+from flowface_ros.ros.topics import STATIC_TRANSFORMS, TRANSFORMS_IN
 from flowface_ros.ros.transform_buffer import (
     FutureTransformError,
     TransformBuffer,
     TransformError,
 )
 
-_DEPTH = 100
-"""Of tf2_ros."""
 _HOPELESS_S = 1.0
 """A transform that lags by more than this will not come within the wait for a view."""
 _UNIT = 1e-3
@@ -40,10 +38,12 @@ class TransformListener:
         self._buffer = TransformBuffer()
         self._condition = Condition()
         self._drops = drops
-        latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._subscriptions = (
-            node.create_subscription(TFMessage, "/tf", guarded(self._on_moving), _DEPTH),
-            node.create_subscription(TFMessage, "/tf_static", guarded(self._on_static), latched),
+        self._subscriptions = tuple(
+            node.create_subscription(topic.kind, topic.name, guarded(callback), topic.qos)
+            for topic, callback in (
+                (TRANSFORMS_IN, self._on_moving),
+                (STATIC_TRANSFORMS, self._on_static),
+            )
         )
 
     def destroy(self, node: Node) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,20 +15,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 PROFILE = Path(__file__).parents[2] / "config/fastdds.xml"
-HIGHEST_SAFE_DOMAIN = 101
-"""Beyond this, DDS ports overlap Linux's ephemeral ports."""
+DIAGNOSTICS_S = 0.1
+"""Between two reports of a node in this process; nobody waits a second for each."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def ros_domain() -> Iterator[None]:
-    """A random domain for this process and those it starts."""
-    before = dict(os.environ)
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, HIGHEST_SAFE_DOMAIN))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(PROFILE)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    """A domain of its own for this process and those it starts."""
+    from ros_domain import free_domain
+
+    with free_domain() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+        yield
 
 
 @pytest.fixture
@@ -52,15 +50,23 @@ def context(ros_domain: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def track(context: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
+def track(
+    context: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
     """Makes a tracker that runs, with fake networks, and a robot that is connected to it.
 
     track(world, compressed=(), start=True, networks=None, mount=True, **parameters)
+
+    Nothing depends on how fast the machine is: images come reliably, and sets wait for theirs.
     """
     from ros_world import CAMERAS, RIG_FRAME, Robot, Running, fake_networks, make_world
 
+    from flowface_ros.ros import guard, lifecycle
+    from flowface_ros.ros.counters import Throttle
     from flowface_ros.ros.tracker_node import TrackerNode
 
+    monkeypatch.setattr(lifecycle, "_DIAGNOSTICS_S", DIAGNOSTICS_S)
+    monkeypatch.setattr(guard, "Throttle", lambda: Throttle(period_s=3600.0))
     opened: list[Any] = []
 
     def make(
@@ -71,17 +77,20 @@ def track(context: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable
         networks: Any = None,
         mount: bool = True,
         connect: bool = True,
+        name: str = "tracker",
         **parameters: Any,
     ) -> tuple[Any, Any]:
         world = world or make_world(CAMERAS)
         names = [camera.name for camera in world.cameras]
-        values = {"cameras": names, "rig_frame": RIG_FRAME}
+        values = {"cameras": names, "rig_frame": RIG_FRAME, "max_wait": 5.0}
+        values |= {f"{name}.reliability": "reliable" for name in names}
         values |= {f"{name}.transport": "compressed" for name in compressed}
         values |= {name.replace("__", "."): value for name, value in parameters.items()}
         networks = networks or fake_networks(world)
-        running = Running(lambda **o: TrackerNode(networks, **o), start, **values)
+        options = {"cli_args": ["--ros-args", "-r", f"__node:={name}"]}
+        running = Running(lambda **o: TrackerNode(networks, **o, **options), start, **values)
         opened.append(running)
-        robot = Robot(world, compressed=compressed, read_stderr=lambda: capfd.readouterr().err)
+        robot = Robot(world, running.node, compressed, lambda: capfd.readouterr().err)
         opened.append(robot)
         if mount:
             robot.mount()

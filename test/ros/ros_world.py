@@ -34,7 +34,9 @@ from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.msg import FaceArray
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.run import make_executor
+from flowface_ros.ros.transform_buffer import TransformError
 from flowface_ros.track.frames import ViewFrame
+from flowface_ros.track.head_frames import HEAD_FRAMES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "track"))
 from track_world import START_NS, FakeAligner, FakeFinder, World, camera_at, facing
@@ -42,7 +44,7 @@ from track_world import START_NS, FakeAligner, FakeFinder, World, camera_at, fac
 CAMERAS = ("left", "center", "right")
 RIG_FRAME = "rig"
 TYPES = RclpyTypes()
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BAG_SETS = 20
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -109,17 +111,23 @@ class Running:
 
 
 class Robot:
-    """Publishes a world's images, calibrations and transforms, and collects what comes back."""
+    """Publishes a world's images, calibrations and transforms, and collects what comes back.
+
+    With a node of this process under test it goes in step with it: what was sent has arrived when
+    a call returns.
+    """
 
     def __init__(
         self,
         world: World,
-        node_name: str = "tracker",
+        node: Any = None,
         compressed: Iterable[str] = (),
         read_stderr: Callable[[], str] = str,
     ) -> None:
-        """read_stderr: what was written there since the last call."""
-        self.world, self._compressed = world, set(compressed)
+        """node: under test, None for one in another process called `tracker`.
+        read_stderr: what was written there since the last call."""
+        self.world, self._compressed, self._tested = world, set(compressed), node
+        self._name = node.get_name() if node is not None else "tracker"
         self._read_stderr, self._stderr = read_stderr, ""
         self.node = rclpy.create_node("robot")
         create = self.node.create_publisher
@@ -135,12 +143,12 @@ class Robot:
         self.faces: list[FaceArray] = []
         self.transforms: list[Any] = []
         self.reports: dict[str, DiagnosticStatus] = {}
-        self.node.create_subscription(FaceArray, f"/{node_name}/faces", self.faces.append, 100)
-        self.node.create_subscription(
-            TFMessage, "/tf", lambda m: self.transforms.extend(m.transforms), 100
+        subscribe = self.node.create_subscription
+        self._listening = (
+            subscribe(FaceArray, f"/{self._name}/faces", self.faces.append, 100),
+            subscribe(TFMessage, "/tf", lambda m: self.transforms.extend(m.transforms), 100),
+            subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10),
         )
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._name = node_name
 
     def close(self) -> None:
         self.node.destroy_node()
@@ -148,8 +156,24 @@ class Robot:
     def mount(self, cameras: Iterable[str] | None = None) -> None:
         """Say on /tf_static where the cameras are."""
         chosen = [c for c in self.world.cameras if cameras is None or c.name in cameras]
-        poses = [(RIG_FRAME, frame_of(c.name), c.rig_from_camera, 0) for c in chosen]
-        self.tf_static.publish(tf_message(TYPES, poses))
+        self.place([(RIG_FRAME, frame_of(c.name), c.rig_from_camera, 0) for c in chosen])
+
+    def place(self, poses: list[Any], moving: bool = False) -> None:
+        """Say where frames are: parent, child, matrix and stamp of each."""
+        (self.tf if moving else self.tf_static).publish(tf_message(TYPES, poses))
+        if self._transforms_arrive:
+            assert self.wait(lambda: all(self._has_arrived(*pose) for pose in poses))
+
+    def _has_arrived(self, parent: str, child: str, matrix: Any, stamp: int) -> bool:
+        listener = self._tested._transforms
+        try:
+            return np.allclose(listener.lookup(parent, child, stamp, 0.0), matrix)
+        except TransformError:
+            return False
+
+    @property
+    def _transforms_arrive(self) -> bool:
+        return self._tested is not None and self._tested._transforms is not None
 
     def wait(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> bool:
         """Spin until a condition holds; whether it does."""
@@ -162,54 +186,92 @@ class Robot:
 
     def connect(self) -> None:
         """Wait until the node under test and this one see each other."""
-        publishers = [*self.images.values(), *self.infos.values(), self.tf_static]
-        assert self.wait(lambda: all(p.get_subscription_count() for p in publishers))
-        topic = f"/{self._name}/faces"
-        assert self.wait(lambda: self.node.count_publishers(topic))
+        outputs = [*self.images.values(), *self.infos.values(), self.tf_static]
+        if self._transforms_arrive:
+            outputs.append(self.tf)
+        assert self.wait(lambda: all(p.get_subscription_count() for p in outputs))
+        assert self.wait(lambda: all(s.get_publisher_count() for s in self._listening[::2]))
+        if self._tested is not None:
+            theirs = self._tested._outputs
+            # This robot, and on /tf the node itself.
+            assert self.wait(lambda: theirs._faces.get_subscription_count() >= 1)
+            assert self.wait(lambda: theirs._transforms.get_subscription_count() >= 2)
 
     def send(
         self, index: int, cameras: Iterable[str] | None = None, change: Any = None
     ) -> list[ViewFrame]:
         """Publish the set of an index. change(name, image, info) edits messages; None drops one."""
         frames = self.world.frames(index, cameras)
+        messages = {}
         for frame in frames:
             name = frame.camera.name
             image = image_message(frame, name in self._compressed)
             info = camera_info_message(TYPES, frame.camera, frame.stamp_ns)
             info.header.frame_id = frame_of(name)
-            if change is not None:
-                image, info = change(name, image, info)
-            if info is not None:
-                self.infos[name].publish(info)
-            if image is not None:
-                self.images[name].publish(image)
+            messages[name] = change(name, image, info) if change else (image, info)
+        infos = {name: info for name, (_, info) in messages.items() if info is not None}
+        images = {name: image for name, (image, _) in messages.items() if image is not None}
+        self._deliver(self.infos, infos, "infos")
+        self._deliver(self.images, images, "images")
         return frames
 
-    def ask(self, index: int, **options: Any) -> FaceArray | None:
+    def _deliver(self, publishers: dict[str, Any], messages: dict[str, Any], kind: str) -> None:
+        in_step = self._tested is not None and self._tested.active
+        inputs = self._tested._cameras.inputs if in_step else {}
+        before = {name: getattr(inputs[name], kind).total for name in messages if in_step}
+        for name, message in messages.items():
+            publishers[name].publish(message)
+        for name, count in before.items():
+            rate = getattr(inputs[name], kind)
+            assert self.wait(lambda c=count, r=rate: r.total > c), f"{kind} of {name}: lost"
+
+    def ask(self, index: int, timeout_s: float = PATIENCE_S, **options: Any) -> FaceArray:
         """Publish a set and wait for its answer."""
+        answer = self.try_to_ask(index, timeout_s, **options)
+        assert answer is not None, f"no answer to set {index}"
+        return answer
+
+    def try_to_ask(self, index: int, timeout_s: float = 5.0, **options: Any) -> FaceArray | None:
+        """The same, None when there is no answer."""
         before = len(self.faces)
-        frames = self.send(index, **options)
-        stamps = {frame.stamp_ns for frame in frames}
-        answered = self.wait(lambda: any(stamp_ns(f) in stamps for f in self.faces[before:]), 5.0)
-        return self.faces[-1] if answered else None
+        stamps = {frame.stamp_ns for frame in self.send(index, **options)}
+
+        def answer() -> FaceArray | None:
+            return next((f for f in self.faces[before:] if stamp_ns(f) in stamps), None)
+
+        self.wait(answer, timeout_s)
+        faces = answer()
+        if faces is not None:
+            self._wait_for_frames(faces)
+        return faces
+
+    def _wait_for_frames(self, faces: FaceArray) -> None:
+        """Transforms come before the FaceArray, on a topic of their own."""
+        wanted = {f"{kind}_{face.id}" for face in faces.faces for kind in HEAD_FRAMES}
+        stamp = stamp_ns(faces)
+        assert self.wait(
+            lambda: wanted <= {t.child_frame_id for t in self.transforms if stamp_ns(t) == stamp}
+        )
 
     def follow(self, count: int, start: int = 0, **options: Any) -> list[FaceArray]:
         """Answers to `count` sets that are sent one after the other; all must come."""
-        answers = [self.ask(start + i, **options) for i in range(count)]
-        assert all(answer is not None for answer in answers)
-        return answers
+        return [self.ask(start + i, **options) for i in range(count)]
 
     def report(self, part: str = "") -> DiagnosticStatus:
         """The next diagnostic status of a camera, or of the node."""
         name = f"{self._name}: {part or self._name}"
         self.reports.pop(name, None)
-        assert self.wait(lambda: name in self.reports, 5.0), f"no status {name}"
+        assert self.wait(lambda: name in self.reports), f"no status {name}"
         return self.reports[name]
 
-    def count(self, key: str, part: str = "") -> int:
-        """A counter of the next diagnostics, 0 when it is not there."""
-        values = {entry.key: entry.value for entry in self.report(part).values}
-        return int(values.get(key, 0))
+    def counts(self, key: str, expected: int, part: str = "") -> bool:
+        """Whether diagnostics say, now or soon, that a counter is at a number."""
+
+        def count() -> int:
+            values = {entry.key: entry.value for entry in self.report(part).values}
+            return int(values.get(key, 0))
+
+        return self.wait(lambda: count() >= expected) and count() == expected
 
     @property
     def logs(self) -> list[str]:
@@ -219,7 +281,11 @@ class Robot:
 
     def logged(self, *words: str) -> bool:
         """Whether one entry of the log has all these words; waits for it."""
-        return self.wait(lambda: any(all(w in line for w in words) for line in self.logs), 5.0)
+        return self.wait(lambda: self.has_logged(*words))
+
+    def has_logged(self, *words: str) -> bool:
+        """The same, now."""
+        return any(all(w in line for w in words) for line in self.logs)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.reports.update({status.name: status for status in message.status})
