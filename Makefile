@@ -1,4 +1,4 @@
-# make demo    make a synthetic recording of three cameras and pictures of it, in out/demo/
+# make demo    track a synthetic recording and real clips live; pictures, report, in out/demo/
 # make test    the fast tests (about five minutes on two cores)
 # make lint    ruff and mypy
 # make bench   timings and figures, in out/bench/

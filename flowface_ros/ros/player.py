@@ -22,7 +22,9 @@ from flowface_ros.ros.convert import RclpyTypes
 _QUEUE_DEPTH = 10
 _DISCOVERY_POLL_S = 0.05
 _SETTLED_S = 0.5
-"""When no subscription was found for so long, all are."""
+"""When every topic has a subscription and no other was found for so long, all are found."""
+_ALONE_S = 3.0
+"""The same while some topics have none: discovery of a busy process takes seconds."""
 
 
 class Player(Node):
@@ -43,19 +45,23 @@ class Player(Node):
         timeout."""
         end = time.monotonic() + timeout_s
         counts, since = self._listeners(), time.monotonic()
-        while rclpy.ok() and (not any(counts) or time.monotonic() - since < _SETTLED_S):
+        while rclpy.ok():
+            quiet_s = time.monotonic() - since
+            if any(counts) and quiet_s > (_SETTLED_S if all(counts) else _ALONE_S):
+                return True
             if not any(counts) and time.monotonic() > end:
                 return False
             time.sleep(_DISCOVERY_POLL_S)
             if (now := self._listeners()) != counts:
                 counts, since = now, time.monotonic()
-        return rclpy.ok()
+        return False
 
     def _listeners(self) -> list[int]:
         return [publisher.get_subscription_count() for publisher in self._outputs.values()]
 
-    def play(self, rate: float) -> Iterator[str]:
-        """Publish every message once at `rate` times the recorded pace; yields its topic."""
+    def play(self, rate: float) -> Iterator[tuple[str, int]]:
+        """Publish every message once at `rate` times the recorded pace; yields its topic and the
+        time (ns) at which it was recorded."""
         start = time.monotonic()
         for topic, time_ns, data in self._bag.serialized(list(self._outputs)):
             delay = (time_ns - self._bag.start_ns) * 1e-9 / rate - (time.monotonic() - start)
@@ -66,7 +72,7 @@ class Player(Node):
             if self._clock_output is not None:
                 self._clock_output.publish(_clock_message(time_ns))
             self._outputs[topic].publish(data)
-            yield topic
+            yield topic, time_ns
 
 
 def _qos(latched: bool) -> QoSProfile:

@@ -14,7 +14,7 @@ from flowface_ros.bag.face_messages import read_face, read_mesh, stamp_ns
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.camera.camera_info import camera_from_info
-from flowface_ros.commands import demo
+from flowface_ros.demo.scene_sheet import sheet_of_bag
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.rigid import apply, inverse, transform
 from flowface_ros.synth.scene import Scene, SceneConfig, seconds
@@ -107,7 +107,7 @@ def test_truth_has_the_primary_cameras_stamps_and_the_scenes_heads(
 
 
 def test_contact_sheet_of_a_bag(bag_path: Path, recorded: list[tuple[str, int, Any]]) -> None:
-    sheet = demo.sheet_of_bag(Scene(CONFIG), bag_path)
+    sheet = sheet_of_bag(Scene(CONFIG), bag_path)
     assert sheet.dtype == np.uint8
     # A row per moment, in each a plain and a marked tile of three cameras.
     rows = np.array_split(sheet, 4)

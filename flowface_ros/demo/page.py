@@ -1,0 +1,43 @@
+"""The demo's report: one page of HTML beside its pictures and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from flowface_ros.evaluate.report_style import STYLE
+
+_MEDIA_STYLE = "img, video { max-width: 100%; } figure { margin: 0 0 2em; }"
+
+
+def write_page(
+    path: Path, rows: Sequence[Sequence[str]], runs: Sequence[str], links: Sequence[tuple[str, str]]
+) -> None:
+    """rows: the table, names first. runs: NAME.webm and NAME.png stand beside the page.
+    links: file and text of further pages."""
+    body = "".join(
+        f"<h2>{escape(name)}</h2>"
+        f'<figure><video controls loop muted src="{escape(name)}.webm"></video></figure>'
+        f'<figure><img alt="tracked mesh, {escape(name)}" src="{escape(name)}.png"></figure>'
+        for name in runs
+    )
+    further = "".join(
+        f'<li><a href="{escape(file)}">{escape(text)}</a></li>' for file, text in links
+    )
+    path.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>flowface_ros demo</title><style>{STYLE}{_MEDIA_STYLE}</style></head><body>"
+        f"<h1>flowface_ros demo</h1>{_table(rows)}<ul>{further}</ul>{body}</body></html>\n",
+        encoding="utf-8",
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *rest = rows
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rest
+    )
+    return f"<table><tr>{top}</tr>{body}</table>"
