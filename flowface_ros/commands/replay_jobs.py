@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from flowface_ros.align.aligner import Aligner
     from flowface_ros.bag.replay import ReplaySummary
+    from flowface_ros.head.model import HeadModel
+    from flowface_ros.track.view_aligner import Finder
 
 _ALL_S = 1e8
 """How much of moving transforms is kept: all, three years."""
@@ -74,10 +77,13 @@ class ReplayOutcome:
     error: str = ""
 
 
-def replay_bag(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:
-    """Track one bag. Raises what the bag, the files or the options are to blame for."""
-    from flowface_ros.align.aligner import make_aligner
-    from flowface_ros.align.landmark_net import FaceFinder
+def replay_bag(
+    job: ReplayJob, advance: Advance | None = None, eyes: tuple[Aligner, Finder] | None = None
+) -> ReplayOutcome:
+    """Track one bag. Raises what the bag, the files or the options are to blame for.
+
+    eyes: in the place of the options' aligner.
+    """
     from flowface_ros.bag.reader import open_bag
     from flowface_ros.bag.replay import Replay, find_cameras
     from flowface_ros.bag.writer import BagWriter
@@ -91,23 +97,14 @@ def replay_bag(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:
     with open_bag(job.bag) as bag:
         cameras = find_cameras(bag, options.cameras)
         model = read_head(Path(options.head_file)) if options.head_file else load_builtin_head()
-        aligner = make_aligner(
-            options.aligner,
-            model,
-            device=options.device,
-            precision=options.precision,
-            threads=options.threads,
-            grid=options.grid,
-            weights=Path(options.weights) if options.weights else None,
-            runtime=options.runtime,
-        )
+        aligner, finder = eyes or _eyes(options, model)
         config = TrackerConfig(
             id_prefix=options.id_prefix,
             max_faces=options.max_faces,
             confirm_sets=options.confirm_sets,
             coast_time_s=options.coast_time,
         )
-        tracker = Tracker(model, aligner, FaceFinder(options.device, options.threads), config)
+        tracker = Tracker(model, aligner, finder, config)
         names = tuple(camera.name for camera in cameras)
         sets: Synchronizer[Any] = Synchronizer(
             names, SynchronizerConfig(options.slop, options.max_wait, options.min_views)
@@ -117,6 +114,23 @@ def replay_bag(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:
             replay = Replay(bag, cameras, model, tracker, transforms, sets, options.rig_frame)
             summary = replay.run(out, None if advance is None else _counted(advance))
     return ReplayOutcome(job, names, summary)
+
+
+def _eyes(options: ReplayOptions, model: HeadModel) -> tuple[Aligner, Finder]:
+    from flowface_ros.align.aligner import make_aligner
+    from flowface_ros.align.landmark_net import FaceFinder
+
+    aligner = make_aligner(
+        options.aligner,
+        model,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        grid=options.grid,
+        weights=Path(options.weights) if options.weights else None,
+        runtime=options.runtime,
+    )
+    return aligner, FaceFinder(options.device, options.threads)
 
 
 def attempt(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:

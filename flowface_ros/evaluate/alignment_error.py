@@ -13,6 +13,7 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.inter_ocular import inter_ocular_px
 from flowface_ros.evaluate.matching import truth_at
 from flowface_ros.evaluate.moving_mesh import project_vertices
+from flowface_ros.evaluate.regions import triangle_regions
 from flowface_ros.evaluate.statistics import figures
 from flowface_ros.evaluate.tracking import Alignment, Face, Recording
 from flowface_ros.evaluate.visibility import visible_points
@@ -29,19 +30,21 @@ _RELIABILITY_BINS = 10
 class PointErrors:
     """Errors of N observed points. residual_px: (N, 2). sigma_px, inter_ocular_px: (N,).
 
-    visible: (N,) whether the true head does not hide the point itself.
+    visible: (N,) whether the true head does not hide the point itself. triangle: (N,) of the head.
     """
 
     residual_px: Array
     sigma_px: Array
     visible: NDArray[np.bool_]
     inter_ocular_px: Array
+    triangle: NDArray[np.int32]
 
 
 def alignment_figures(recording: Recording) -> dict[str, Any] | None:
     """Figures over all alignments of the recording; None when there is nothing to compare.
 
-    visible_percent, hidden_percent: distance in percent of the inter-ocular distance.
+    visible_percent, hidden_percent: distance in percent of the inter-ocular distance;
+    regions_percent: the mean of the visible ones by region.
     sigma: root mean square of residual over sigma, per axis (1 for honest ones), and a reliability
     curve: by bins of equal size, the sigma that was said and the root mean square that was found.
     """
@@ -56,7 +59,7 @@ def alignment_figures(recording: Recording) -> dict[str, Any] | None:
                 alignment, model, truth_at(recording.truth, alignment.stamp_ns), camera
             )
             errors += [] if found is None else [found]
-    return _figures(errors) if errors else None
+    return _figures(errors, triangle_regions(model)) if errors else None
 
 
 def alignment_errors(
@@ -95,6 +98,7 @@ def alignment_errors(
         sigma[known],
         visible[known],
         np.full(int(known.sum()), size),
+        points.triangle[known],
     )
 
 
@@ -109,10 +113,12 @@ def texel_points(model: HeadModel, grid: int) -> SurfacePoints:
     return _texels[key]
 
 
-def _figures(errors: Sequence[PointErrors]) -> dict[str, Any]:
-    residual, sigma, visible, size = (
+def _figures(
+    errors: Sequence[PointErrors], regions: dict[str, NDArray[np.bool_]]
+) -> dict[str, Any]:
+    residual, sigma, visible, size, triangle = (
         np.concatenate([getattr(e, name) for e in errors])
-        for name in ("residual_px", "sigma_px", "visible", "inter_ocular_px")
+        for name in ("residual_px", "sigma_px", "visible", "inter_ocular_px", "triangle")
     )
     percent = 100 * np.linalg.norm(residual, axis=1) / size
     square = 0.5 * (residual**2).sum(axis=1)
@@ -120,6 +126,11 @@ def _figures(errors: Sequence[PointErrors]) -> dict[str, Any]:
         "images": len(errors),
         "visible_percent": figures(percent[visible]),
         "hidden_percent": figures(percent[~visible]),
+        "regions_percent": {
+            name: float(percent[visible & mask[triangle]].mean())
+            for name, mask in regions.items()
+            if (visible & mask[triangle]).any()
+        },
         "sigma": {
             "visible_normalised_rms": _rms_ratio(square[visible], sigma[visible]),
             "hidden_normalised_rms": _rms_ratio(square[~visible], sigma[~visible]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.alignment_error import alignment_figures
 from flowface_ros.evaluate.coefficients import expression_figures
+from flowface_ros.evaluate.image_error import image_figures
 from flowface_ros.evaluate.inter_ocular import inter_ocular_px
 from flowface_ros.evaluate.matching import Moment, Person, moments, people
 from flowface_ros.evaluate.mesh_figures import jitter_figures, mesh_figures, neutral_shape_figures
@@ -48,6 +49,8 @@ def evaluate(
     result["vertices"] = mesh_figures(recording, pairs, same_topology(recording))
     result["neutral_shape_mm"] = neutral_shape_figures(recording, pairs)
     result["jitter"] = jitter_figures(persons, same_topology(recording))
+    progress("images")
+    result["image"] = image_figures(recording, frames, persons)
     progress("alignments")
     result["alignment"] = alignment_figures(recording)
     progress("screen space motion")
@@ -128,9 +131,9 @@ def ssme_figures(
     for other in list(by_camera.values())[1:]:
         total = total + other
     return {
-        **_ssme_row(total, total.regions[0]),
-        "regions": {name: _ssme_row(total, name) for name in total.regions[1:]},
-        "cameras": {name: _ssme_row(view, view.regions[0]) for name, view in by_camera.items()},
+        **ssme_row(total, total.regions[0]),
+        "regions": {name: ssme_row(total, name) for name in total.regions[1:]},
+        "cameras": {name: ssme_row(view, view.regions[0]) for name, view in by_camera.items()},
     }
 
 
@@ -155,7 +158,8 @@ def ssme_by_camera(
     return result
 
 
-def _ssme_row(sums: Ssme, region: str) -> dict[str, Any]:
+def ssme_row(sums: Ssme, region: str) -> dict[str, Any]:
+    """Score, coverage and curve of a region."""
     return {
         "score_px": sums.score_px(region),
         "score_percent": sums.score_percent(region),

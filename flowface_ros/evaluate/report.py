@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from flowface_ros.evaluate.charts import Line, bar_chart, line_chart
+from flowface_ros.evaluate.report_parts import number, share, table
+from flowface_ros.evaluate.report_peers import peers_section
 from flowface_ros.evaluate.report_style import STYLE
 
 SCHEMA_PATH = Path(__file__).with_name("metrics_schema.json")
 """JSON schema (2020-12) of metrics.json."""
-
-
-_SMALLEST = 0.001
-"""No unit of the report matters below this."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,9 @@ def report_html(metrics: Mapping[str, Any], pictures: Sequence[Picture] = ()) ->
     sections = [
         _tiles(metrics),
         _pictures(pictures),
+        peers_section(metrics),
         _ssme_section(metrics["ssme"]),
+        _image_section(metrics["image"]),
         _pose_section(metrics),
         _surface_section(metrics),
         _expression_section(metrics["expression"]),
@@ -82,44 +82,34 @@ def report_html(metrics: Mapping[str, Any], pictures: Sequence[Picture] = ()) ->
     )
 
 
-def _number(value: float | None, unit: str = "") -> str:
-    if value is None or not math.isfinite(value):
-        return "-"
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    if 0 < abs(value) < _SMALLEST:
-        text = f"< {_SMALLEST:g}"
-    return f"{text} {unit}".rstrip()
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.1f} %"
-
-
 def _headlines(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     ssme, vertices, tracking = metrics["ssme"], metrics["vertices"], metrics["tracking"]
     nees, neutral = metrics["pose_nees"], metrics["neutral_shape_mm"]
-    rows = [("Faces tracked", _share(tracking["tracked_share"]))]
+    rows = [("Faces tracked", share(tracking["tracked_share"]))]
     if ssme is not None:
         rows += [
-            ("SSME", _number(ssme["score_px"], "px")),
-            ("SSME, inter-ocular", _number(ssme["score_percent"], "%")),
+            ("SSME", number(ssme["score_px"], "px")),
+            ("SSME, inter-ocular", number(ssme["score_percent"], "%")),
         ]
     rows += [
-        ("Position, mean", _number(metrics["position_mm"]["mean"], "mm")),
-        ("Rotation, mean", _number(metrics["rotation_deg"]["mean"], "deg")),
+        ("Position, mean", number(metrics["position_mm"]["mean"], "mm")),
+        ("Rotation, mean", number(metrics["rotation_deg"]["mean"], "deg")),
     ]
     if vertices is not None:
         rows += [
-            ("Surface, mean", _number(vertices["rig_mm"]["mean"], "mm")),
-            ("Surface, aligned", _number(vertices["aligned_mm"]["mean"], "mm")),
+            ("Surface, mean", number(vertices["rig_mm"]["mean"], "mm")),
+            ("Surface, aligned", number(vertices["aligned_mm"]["mean"], "mm")),
         ]
     if neutral is not None:
-        rows.append(("Neutral shape, median", _number(neutral["median"], "mm")))
-    rows.append(("Shaking of vertices", _number(metrics["jitter"]["vertices_mm"], "mm")))
+        rows.append(("Neutral shape, median", number(neutral["median"], "mm")))
+    if metrics["image"] is not None and metrics["image"]["vertices"] is not None:
+        image = metrics["image"]["vertices"]["percent"]
+        rows.append(("In the image, inter-ocular", number(image["mean"], "%")))
+    rows.append(("Shaking of vertices", number(metrics["jitter"]["vertices_mm"], "mm")))
     if nees["count"]:
-        rows.append(("Poses in 95 % ellipse", _share(nees["inside_95"])))
+        rows.append(("Poses in 95 % ellipse", share(nees["inside_95"])))
     if tracking["latency_ms"] is not None:
-        rows.append(("Latency, p95", _number(tracking["latency_ms"]["p95"], "ms")))
+        rows.append(("Latency, p95", number(tracking["latency_ms"]["p95"], "ms")))
     return rows
 
 
@@ -143,14 +133,6 @@ def _pictures(pictures: Sequence[Picture]) -> str:
     return f'<h2>Pictures</h2><p>The predicted mesh.</p><div class="pictures">{figures}</div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{top}</tr>{body}</table>"
-
-
 def _ssme_section(ssme: Mapping[str, Any] | None) -> str:
     if ssme is None:
         return "<h2>Screen space motion</h2><p>One of the two has no meshes.</p>"
@@ -163,9 +145,9 @@ def _ssme_section(ssme: Mapping[str, Any] | None) -> str:
     rows = [
         [
             name,
-            _number(row["score_px"]),
-            _number(row["score_percent"]),
-            _share(row["coverage"]),
+            number(row["score_px"]),
+            number(row["score_percent"]),
+            share(row["coverage"]),
         ]
         for name, row in [("all", ssme), *ssme["regions"].items()]
     ]
@@ -173,7 +155,22 @@ def _ssme_section(ssme: Mapping[str, Any] | None) -> str:
         "<h2>Screen space motion error</h2><p>How far, after so many frames, a point of the "
         "predicted surface has moved away from the true point that lay under the same pixel.</p>"
         + line_chart(lines, "frames", "SSME, px")
-        + _table(["region", "px", "% of inter-ocular", "compared"], rows)
+        + table(["region", "px", "% of inter-ocular", "compared"], rows)
+    )
+
+
+def _image_section(image: Mapping[str, Any] | None) -> str:
+    if image is None:
+        return ""
+    known = {name: row for name, row in image.items() if row is not None}
+    names = {"vertices": "vertices", "landmarks": "478 landmarks"}
+    rows = [_figure_row(names[name], row["percent"]) for name, row in known.items()]
+    regions = next(iter(known.values()))["regions_percent"]
+    return (
+        "<h2>In the images</h2><p>Distance between the predicted and the true place in the image, "
+        "of what the true head does not hide, in percent of the inter-ocular distance.</p>"
+        + table(["", *_FIGURES], rows)
+        + f"<p>Mean by region:</p>{bar_chart(list(regions), list(regions.values()), '%')}"
     )
 
 
@@ -181,7 +178,7 @@ _FIGURES = ("mean", "median", "p95", "rms", "max")
 
 
 def _figure_row(name: str, row: Mapping[str, Any] | None) -> list[str]:
-    return [name, *(_number(None if row is None else row[key]) for key in _FIGURES)]
+    return [name, *(number(None if row is None else row[key]) for key in _FIGURES)]
 
 
 def _pose_section(metrics: Mapping[str, Any]) -> str:
@@ -204,11 +201,11 @@ def _pose_section(metrics: Mapping[str, Any]) -> str:
     honest = ""
     if nees["count"]:
         honest = (
-            f"<p>{_share(nees['inside_95'])} of the poses lie in their own 95 % ellipse; the mean "
-            f"normalised squared error is {_number(nees['mean'])}, "
+            f"<p>{share(nees['inside_95'])} of the poses lie in their own 95 % ellipse; the mean "
+            f"normalised squared error is {number(nees['mean'])}, "
             f"{nees['dimension']} for honest covariances.</p>"
         )
-    return f"<h2>Pose</h2>{_table(['', *_FIGURES], rows)}{honest}{''.join(charts)}"
+    return f"<h2>Pose</h2>{table(['', *_FIGURES], rows)}{honest}{''.join(charts)}"
 
 
 def _surface_section(metrics: Mapping[str, Any]) -> str:
@@ -227,10 +224,10 @@ def _surface_section(metrics: Mapping[str, Any]) -> str:
     regions = vertices["regions"]
     bars = bar_chart(list(regions), [row["aligned_mm"] for row in regions.values()], "mm")
     return (
-        f"<h2>Surface, mm</h2><p>Distances {how}.</p>{_table(['', *_FIGURES], rows)}"
+        f"<h2>Surface, mm</h2><p>Distances {how}.</p>{table(['', *_FIGURES], rows)}"
         + (f"<p>Rigidly aligned, by region:</p>{bars}" if regions else "")
-        + f"<p>Shaking from frame to frame: {_number(jitter['vertices_mm'], 'mm')} of the "
-        f"vertices, {_number(jitter['position_mm'], 'mm')} of the face's frame.</p>"
+        + f"<p>Shaking from frame to frame: {number(jitter['vertices_mm'], 'mm')} of the "
+        f"vertices, {number(jitter['position_mm'], 'mm')} of the face's frame.</p>"
     )
 
 
@@ -253,6 +250,8 @@ def _alignment_section(alignment: Mapping[str, Any] | None) -> str:
     curve = alignment["sigma"]["reliability"]
     said = np.array([point["sigma_px"] for point in curve])
     found = np.array([point["rms_px"] for point in curve])
+    regions = alignment["regions_percent"]
+    bars = bar_chart(list(regions), list(regions.values()), "%")
     chart = line_chart(
         [Line("found", said, found), Line("honest", said, said, dashed=True)],
         "sigma as said, px",
@@ -260,7 +259,8 @@ def _alignment_section(alignment: Mapping[str, Any] | None) -> str:
     )
     return (
         "<h2>Observed points</h2><p>Distance in percent of the inter-ocular distance, and whether "
-        f"sigma says the truth.</p>{_table(['', *_FIGURES], rows)}{chart}"
+        f"sigma says the truth.</p>{table(['', *_FIGURES], rows)}"
+        f"<p>Visible ones by region:</p>{bars}{chart}"
     )
 
 
@@ -271,14 +271,14 @@ def _tracking_section(tracking: Mapping[str, Any]) -> str:
         ["frames without answer", str(tracking["unanswered_frames"])],
         ["people", str(tracking["people"])],
         ["faces in view", str(tracking["faces_in_view"])],
-        ["of these tracked", _share(tracking["tracked_share"])],
-        ["of these measured, not predicted", _share(tracking["measured_share"])],
+        ["of these tracked", share(tracking["tracked_share"])],
+        ["of these measured, not predicted", share(tracking["measured_share"])],
         ["faces of nobody", str(tracking["false_faces"])],
         ["changes of id", str(tracking["id_switches"])],
     ]
     if tracking["latency_ms"] is not None:
         rows += [
-            [f"latency, {key}", _number(tracking["latency_ms"][key], "ms")]
+            [f"latency, {key}", number(tracking["latency_ms"][key], "ms")]
             for key in ("median", "p95", "max")
         ]
-    return f"<h2>Tracking</h2>{_table(['', ''], rows)}"
+    return f"<h2>Tracking</h2>{table(['', ''], rows)}"

@@ -1,0 +1,1 @@
+"""Other people's trackers on the same pictures."""
