@@ -24,7 +24,6 @@ GENERATED = {"msg", "definitions"}
 
 TEST = [
     "pytest>=8,<10",
-    "pytest-rerunfailures>=15,<18",
     "hypothesis>=6.100,<7",
     "torch==2.13.0",
     "jsonschema>=4.20,<5",

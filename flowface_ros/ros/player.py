@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from flowface_ros.bag.reader import BagReader, Topic, open_bag
 from flowface_ros.ros.convert import RclpyTypes
 
+_NS = 1_000_000_000
 _QUEUE_DEPTH = 10
 _DISCOVERY_POLL_S = 0.05
 _SETTLED_S = 0.5
@@ -74,6 +76,11 @@ class Player(Node):
             self._outputs[topic].publish(data)
             yield topic, time_ns
 
+    def finish(self, timeout_s: float) -> None:
+        """Wait until reliable subscriptions have everything."""
+        for publisher in self._outputs.values():
+            publisher.wait_for_all_acked(Duration(nanoseconds=int(timeout_s * _NS)))
+
 
 def _qos(latched: bool) -> QoSProfile:
     durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE
@@ -82,7 +89,7 @@ def _qos(latched: bool) -> QoSProfile:
 
 def _clock_message(time_ns: int) -> Clock:
     message = Clock()
-    message.clock.sec, message.clock.nanosec = divmod(time_ns, 1_000_000_000)
+    message.clock.sec, message.clock.nanosec = divmod(time_ns, _NS)
     return message
 
 
@@ -129,6 +136,8 @@ def _run(args: argparse.Namespace) -> int:
             played += 1
             for _ in tqdm(player.play(args.rate), total=total, unit="msg", desc=f"loop {played}"):
                 pass
+        if rclpy.ok():
+            player.finish(args.wait)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,12 @@ from tf2_msgs.msg import TFMessage
 
 from flowface_ros.bag.face_messages import camera_info_message, tf_message
 from flowface_ros.ros.convert import RclpyTypes
-from flowface_ros.ros.parameters import declare, parameter
+from flowface_ros.ros.parameters import declare
 from flowface_ros.ros.rig_file import read_any_rig
+from flowface_ros.ros.settings import RigSettings
 
 _PERIOD_S = 0.5
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RigSettings:
-    """Parameters of `rig`."""
-
-    rig_file: str = parameter("", "rig YAML, or camchain of Kalibr", read_only=True)
-    info: str = parameter(
-        "",
-        "cameras whose CameraInfo is published, twice a second, on <camera>/camera_info; "
-        "separated by commas, or `all`",
-        read_only=True,
-    )
 
 
 class RigNode(Node):

@@ -191,16 +191,29 @@ class AlignmentTopic:
         return replace(self, alignment_topic=self.alignment_topic or f"{camera}/alignments")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RigSettings:
+    """Of `rig`."""
+
+    rig_file: str = parameter("", "rig YAML, or camchain of Kalibr", read_only=True)
+    info: str = parameter(
+        "",
+        "cameras whose CameraInfo is published, twice a second, on <camera>/camera_info; "
+        "separated by commas, or `all`",
+        read_only=True,
+    )
+
+
 def parameter_tables() -> str:
     """The parameters of all nodes in Markdown, as docs/ros.md has them."""
     head = "| parameter | default | allowed | set | meaning |\n|---|---|---|---|---|\n"
     parts = []
-    for node, settings in (
-        ("tracker", TrackerSettings),
-        ("aligner", AlignerSettings),
-        ("fitter", FitterSettings),
+    for node, settings, of_camera in (
+        ("tracker", TrackerSettings, CameraTopics),
+        ("aligner", AlignerSettings, CameraTopics),
+        ("fitter", FitterSettings, AlignmentTopic),
+        ("rig", RigSettings, None),
     ):
-        topics = AlignmentTopic if node == "fitter" else CameraTopics
-        rows = table(settings), table(topics, "<camera>.")
+        rows = [table(settings), *([table(of_camera, "<camera>.")] if of_camera else [])]
         parts.append(f"### {node}\n\n{head}" + "\n".join(rows))
     return "\n\n".join(parts) + "\n"

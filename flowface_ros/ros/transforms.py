@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import Condition
 from typing import Any
@@ -104,7 +105,7 @@ class TransformListener:
 def _matrix(stamped: Any) -> NDArray[np.float64]:
     """parent_from_child (4, 4). Raises ValueError when it is not a rigid transform."""
     t, q = stamped.transform.translation, stamped.transform.rotation
-    quaternion = np.array([q.x, q.y, q.z, q.w])
-    if not abs(np.linalg.norm(quaternion) - 1) < _UNIT:
+    quaternion = q.x, q.y, q.z, q.w
+    if not abs(math.hypot(*quaternion) - 1) < _UNIT:
         raise ValueError(f"the quaternion of {stamped.child_frame_id!r} is not of length 1")
     return transform(Rotation.from_quat(quaternion).as_matrix(), [t.x, t.y, t.z])

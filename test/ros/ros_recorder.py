@@ -21,6 +21,7 @@ from tf2_msgs.msg import TFMessage
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.msg import FaceArray, FaceMesh, HeadModel
 from flowface_ros.rigid import transform
+from flowface_ros.track.head_frames import HEAD_FRAMES
 
 PATIENCE_S = 60.0
 
@@ -33,7 +34,7 @@ def process(*command: Any) -> Iterator[subprocess.Popen]:
         yield running
         if running.poll() is None:
             running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=20) == 0
+        assert running.wait(timeout=PATIENCE_S) == 0
     finally:
         running.kill()
         running.wait()
@@ -54,7 +55,7 @@ class Recorder:
     def __init__(self, node: Any, name: str) -> None:
         self._node = node
         self.faces: list[FaceArray] = []
-        self.meshes: list[FaceMesh] = []
+        self.meshes: dict[tuple[str, int], FaceMesh] = {}
         self.models: list[HeadModel] = []
         self.transforms: dict[tuple[str, int], np.ndarray] = {}
         self.repeated = 0
@@ -62,10 +63,32 @@ class Recorder:
         self._name = name
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(FaceArray, f"/{name}/faces", self.faces.append, 100)
-        node.create_subscription(FaceMesh, f"/{name}/meshes", self.meshes.append, 100)
+        node.create_subscription(FaceMesh, f"/{name}/meshes", self._on_mesh, 100)
         node.create_subscription(HeadModel, f"/{name}/head_model", self.models.append, latched)
         node.create_subscription(TFMessage, "/tf", self._on_transforms, 100)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def answer(self, stamp: int) -> FaceArray | None:
+        """The last FaceArray of a stamp."""
+        return next((faces for faces in reversed(self.faces) if stamp_ns(faces) == stamp), None)
+
+    def has_all(self, faces: FaceArray | None) -> bool:
+        """Whether the meshes and frames of a FaceArray are there too."""
+        if faces is None:
+            return False
+        stamp = stamp_ns(faces)
+        return all(
+            (face.id, stamp) in self.meshes
+            and all((f"{kind}_{face.id}", stamp) in self.transforms for kind in HEAD_FRAMES)
+            for face in faces.faces
+        )
+
+    def forget(self) -> None:
+        """What it heard so far."""
+        self.faces.clear()
+        self.meshes.clear()
+        self.transforms.clear()
+        self.repeated = 0
 
     @property
     def ready(self) -> bool:
@@ -94,6 +117,9 @@ class Recorder:
         drops = [int(v) for k, v in self.values.items() if k.startswith("dropped sets:")]
         return int(self.values["answers"]) + sum(drops)
 
+    def _on_mesh(self, message: FaceMesh) -> None:
+        self.meshes[message.id, stamp_ns(message)] = message
+
     def _on_transforms(self, message: TFMessage) -> None:
         for entry in message.transforms:
             t, q = entry.transform.translation, entry.transform.rotation
@@ -112,4 +138,3 @@ def play(bag: Path, recorder: Recorder, *options: Any) -> None:
     with process("-m", "flowface_ros.ros.player", bag, *options) as player:
         assert recorder.spin_until(lambda: player.poll() is not None)
     recorder.settle()
-    assert recorder.spin_until(lambda: len(recorder.faces) >= int(recorder.values["answers"]))

@@ -42,10 +42,10 @@ def test_take_waits_for_a_set_and_for_a_missing_view() -> None:
     sets = collector(max_wait_s=0.05)
     threading.Timer(0.05, lambda: sets.add("left", 0, "image")).start()
     start = time.monotonic()
-    frames, _ = sets.take(5.0)
+    frames, _ = sets.take(60.0)
     assert frames is not None
     assert set(frames.items) == {"left"}
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 30.0, "it did not wait to the end"
 
 
 def test_a_reset_counts_what_waits() -> None:

@@ -94,16 +94,19 @@ class Noise:
     "count", [1000, pytest.param(10_000, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_random_messages_are_counted_drops(track: Callable[..., Any], count: int) -> None:
-    node, robot = track(compressed=("right",))
-    robot.follow(2)
+    node, robot = track(compressed=("right",), max_wait=0.05)
+    assert robot.wait(lambda: _tracks(robot, 0))
     _send(robot, Noise(count), count)
-    assert robot.report().level is not None, "it lives"
+    values = {entry.key: entry.value for entry in robot.report().values}
+    print(f"sets {node._collector.released}; dropped: {node.set_drops()}")
+    for name in CAMERAS:
+        print(f"{name}: {node.dropped(name)}")
     assert "exception" not in node.set_drops()
-    assert robot.count("callbacks: exception") == 0
+    assert "callbacks: exception" not in values
     assert sum(node.dropped("left").values()) > 0
     robot.mount()
-    index = iter(range(100))
-    assert robot.wait(lambda: _tracks(robot, next(index))), "and tracks again"
+    index = iter(range(1, 10**6))
+    assert robot.wait(lambda: _tracks(robot, next(index))), "it tracks again"
 
 
 def _send(robot: Robot, noise: Noise, count: int) -> None:
@@ -116,5 +119,5 @@ def _send(robot: Robot, noise: Noise, count: int) -> None:
 
 
 def _tracks(robot: Robot, index: int) -> bool:
-    faces = robot.ask(index)
+    faces = robot.try_to_ask(index, 2.0)
     return bool(faces and faces.faces and faces.faces[0].views == list(CAMERAS))

@@ -20,7 +20,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from flowface_ros.bag.face_messages import read_face, stamp_ns
 from flowface_ros.bag.images import decode_compressed_image
-from flowface_ros.ros.settings import parameter_tables
 
 Track = Callable[..., tuple[Any, Robot]]
 
@@ -75,13 +74,6 @@ def test_parameters_say_what_they_are(track: Track) -> None:
     assert slop.floating_point_range[0].to_value == 1.0
     assert threads.integer_range[0].from_value == 1
     assert transport.additional_constraints == "raw, compressed"
-
-
-def test_the_documented_parameters_are_the_declared_ones() -> None:
-    from pathlib import Path
-
-    page = (Path(__file__).parents[2] / "docs/ros.md").read_text()
-    assert parameter_tables() in page
 
 
 def test_reset_forgets_everybody(track: Track) -> None:
@@ -230,34 +222,4 @@ def test_example_parameters_are_accepted(context: None, name: str) -> None:
                 expected = f"{value}/compressed" if key == "transport" else value
                 assert getattr(node._cameras.inputs[camera].topics, key) in (value, expected)
     finally:
-        node.destroy_node()
-
-
-@pytest.mark.parametrize("kind", ["tracker", "aligner", "fitter"])
-def test_the_security_policy_allows_what_a_node_uses(context: None, kind: str) -> None:
-    from importlib import import_module
-    from pathlib import Path
-    from xml.etree import ElementTree
-
-    from rclpy.parameter import Parameter
-    from ros_world import fake_networks
-
-    node_class = getattr(import_module(f"flowface_ros.ros.{kind}_node"), f"{kind.title()}Node")
-    networks = {} if kind == "fitter" else {"networks": fake_networks(make_world())}
-    cameras = Parameter("cameras", value=["left", "right"])
-    node = node_class(**networks, parameter_overrides=[cameras])
-    policy = Path(__file__).parents[2] / "config/sros2_policy.xml"
-    (profile,) = ElementTree.parse(policy).getroot().iterfind(f".//profile[@node='{kind}']")
-    try:
-        assert node.start()
-        for group, used in (
-            ("topics[@publish='ALLOW']/topic", [p.topic_name for p in node.publishers]),
-            ("topics[@subscribe='ALLOW']/topic", [s.topic_name for s in node.subscriptions]),
-            ("services[@reply='ALLOW']/service", [s.service_name for s in node.services]),
-        ):
-            names = (entry.text.replace("~", kind) for entry in profile.iterfind(group))
-            allowed = {name if name.startswith("/") else f"/{name}" for name in names}
-            assert set(used) <= allowed
-    finally:
-        node.finish()
         node.destroy_node()

@@ -20,7 +20,7 @@ from flowface_ros.msg import FaceMesh
 START_NS = 5_000_000_000
 PERIOD_NS = 20_000_000
 COUNT = 20
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def mesh(index: int):

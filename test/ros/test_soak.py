@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_recorder import process, ros_args
-from ros_world import CAMERAS, RIG_FRAME, Robot, make_world
+from ros_world import CAMERAS, PATIENCE_S, RIG_FRAME, Robot, make_world
 
 HERE = Path(__file__).parent
 PERIOD_S = 1 / 15
@@ -32,7 +32,7 @@ class Soak:
         self._index = 0
         self._change_state = robot.node.create_client(ChangeState, "/tracker/change_state")
         self._set_parameters = robot.node.create_client(SetParameters, "/tracker/set_parameters")
-        assert self._change_state.wait_for_service(10.0)
+        assert self._change_state.wait_for_service(PATIENCE_S)
 
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -49,7 +49,7 @@ class Soak:
 
     def tracks(self) -> bool:
         self._index += 1
-        faces = self._robot.ask(self._index)
+        faces = self._robot.try_to_ask(self._index, 2.0)
         return bool(faces and faces.faces and list(faces.faces[0].views) == list(CAMERAS))
 
     def _second(self, fault: str) -> None:
