@@ -20,7 +20,7 @@ from flowface_ros.synth.lashes import lash_frames
 from flowface_ros.synth.materials import MATERIAL_DTYPE, Surface
 from flowface_ros.synth.person import Person
 from flowface_ros.synth.person_hair import StrandLook
-from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
+from flowface_ros.synth.ribbons import move_strands, ribbon_triangles, strand_tangents
 from flowface_ros.synth.wear import Wearable
 
 _Array = NDArray[np.float64]
@@ -83,6 +83,18 @@ def material_row(
     return row
 
 
+_HEAD_MATERIALS = np.concatenate(
+    [
+        material_row(Surface.SKIN, np.ones(3), 0.0, 0.028, 0.0011),  # roughness is the person's
+        material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
+        material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
+        material_row(Surface.GLOSSY, np.ones(3), 0.2, 0.045),
+        material_row(Surface.GLOSSY, _TONGUE, 0.35, 0.035),
+        material_row(Surface.GLOSSY, _CAVITY, 0.35, 0.03),
+    ]
+)
+
+
 def pose_person(person: Person, state: HeadState, pixel_m: float, up_px: _Array) -> PosedPerson:
     """A person in a state.
 
@@ -106,16 +118,8 @@ def _head_piece(
 ) -> Piece:  # fmt: skip
     normals = tables.normals_of(vertices)
     skin = person.skin[_texture_level(person, tables, pixel_m)]
-    rows = np.concatenate(
-        [
-            material_row(Surface.SKIN, np.ones(3), person.skin_roughness, 0.028, 0.0011),
-            material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
-            material_row(Surface.EYE, np.ones(3), 0.05, 0.030),
-            material_row(Surface.GLOSSY, np.ones(3), 0.2, 0.045),
-            material_row(Surface.GLOSSY, _TONGUE, 0.35, 0.035),
-            material_row(Surface.GLOSSY, _CAVITY, 0.35, 0.03),
-        ]
-    )
+    rows = _HEAD_MATERIALS.copy()
+    rows["roughness"][0] = person.skin_roughness
     rows["axis"][1:3] = linear[3:5, :, 2]
     rows["up_px"][1:3] = up_px
     occlusion = tables.occlusion.copy()
@@ -123,10 +127,10 @@ def _head_piece(
     if person.scalp_shade < 1:
         occlusion *= (1 - (1 - person.scalp_shade) * tables.scalp).astype(np.float32)
     return Piece(
-        vertices[tables.split],
-        normals[tables.split],
+        vertices.take(tables.split, axis=0),
+        normals.take(tables.split, axis=0),
         tables.uv,
-        occlusion[tables.split],
+        occlusion.take(tables.split),
         tables.corners,
         tables.material,
         rows,
@@ -176,13 +180,14 @@ def _hair_piece(
     count, size = strands.points.shape[:2]
     if strands.anchor is None:
         linear, shift = moved.linear[_NECK_JOINT], moved.shift[_NECK_JOINT]
-        points = strands.points @ linear.T.astype(np.float32) + shift.astype(np.float32)
+        flat = strands.points.reshape(-1, 3) @ linear.T.astype(np.float32)
+        points = (flat + shift.astype(np.float32)).reshape(strands.points.shape)
     elif look.on_lids:
         roots, axes = lash_frames(tables, vertices, strands.anchor)
-        points = np.einsum("nij,nkj->nki", axes, strands.points) + roots[:, None]
+        points = move_strands(axes, roots, strands.points)
     else:
         origin, axes = triangle_frames(vertices, tables.triangles[strands.anchor])
-        points = np.einsum("nij,nkj->nki", axes, strands.points) + origin[:, None]
+        points = move_strands(axes, origin, strands.points)
     row = material_row(Surface.HAIR, look.color, look.roughness, look.specular)
     row["grey"], row["center"] = look.grey, center
     along = np.broadcast_to(np.linspace(0, 1, size, dtype=np.float32), (count, size))

@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.synth.assembly import Piece, PosedPerson, mesh_piece
+from flowface_ros.synth.blocks import ATTRIBUTES, NORMAL, OPENNESS, POSITION, UV
 from flowface_ros.synth.geometry import parallel_view
 from flowface_ros.synth.light import Light
 from flowface_ros.synth.materials import MATERIAL_DTYPE, TEXTURE_CHANNELS
 from flowface_ros.synth.occluders import Occluder
 from flowface_ros.synth.raster import (
     DEFAULT_NEAR_M,
+    LANES,
     Fragments,
+    fill_snapped,
     fill_triangles,
-    hide_covered,
-    interpolate_visible,
+    snap,
 )
 from flowface_ros.synth.ribbons import ribbon_triangles, widen
+from flowface_ros.synth.truth import resolve_truth
 
 _Array = NDArray[np.float64]
 
@@ -37,11 +40,9 @@ _SHADOW_STRIDE = 3
 class Samples:
     """What SAMPLES x SAMPLES samples of each pixel see.
 
-    pixels: vertices (N, 3) in sample coordinates. triangle: int32, -1 for none. inverse_depth:
-    float32, 0 for none.
+    triangle: int32, -1 for none. inverse_depth: float32, 0 for none.
     """
 
-    pixels: NDArray[np.float32]
     triangle: NDArray[np.int32]
     inverse_depth: NDArray[np.float32]
 
@@ -71,16 +72,12 @@ class Drawing:
 
     def _number(self, opaque: list[tuple[Piece, int]]) -> None:
         """Concatenate with running vertex, material and texture numbers."""
-        position, normal, uv, occlusion = [], [], [], []
         triangles, material, materials, textures = [], [], [], []
+        self.attributes = np.empty((sum(_size(p) for p, _ in opaque), ATTRIBUTES), np.float32)
         vertex, row, byte = 0, 0, 0
         placed: dict[int, int] = {}
         for piece, owner in opaque:
-            repeat = 2 if piece.strands else 1
-            position.append(np.repeat(piece.position, repeat, axis=0))
-            normal.append(np.repeat(piece.normal, repeat, axis=0))
-            uv.append(np.repeat(piece.uv, repeat, axis=0))
-            occlusion.append(np.repeat(piece.occlusion, repeat))
+            _write_attributes(piece, self.attributes[vertex : vertex + _size(piece)])
             triangles.append(piece.triangles + np.int32(vertex))
             material.append(piece.material + np.int32(row))
             rows = piece.materials.copy()
@@ -94,12 +91,8 @@ class Drawing:
                     byte += texture.size
                 rows["texture"][k], rows["texture_size"][k] = placed[id(texture)], len(texture)
             materials.append(rows)
-            vertex += repeat * len(piece.position)
+            vertex += _size(piece)
             row += len(rows)
-        self.position = _joined(position, (3,), np.float32)
-        self.normal = _joined(normal, (3,), np.float32)
-        self.uv = _joined(uv, (2,), np.float32)
-        self.occlusion = _joined(occlusion, (), np.float32)
         self.triangles = _joined(triangles, (3,), np.int32)
         self.material = _joined(material, (), np.int32)
         self.materials = np.concatenate(materials) if materials else np.zeros(1, MATERIAL_DTYPE)
@@ -120,9 +113,10 @@ class Drawing:
                 light.directions[0].astype(float), size, person.center, _SHADOW_RADIUS_M
             )
             frames[i, :3], frames[i, 3, 0] = rows, _SHADOW_BIAS_M
-            for piece in self.pieces:
+            for k, piece in enumerate(self.pieces):
                 seen, triangles = _parallel(piece, rows)
-                fill_triangles(seen, triangles, False, DEFAULT_NEAR_M, 0, unused, maps[i])
+                # Behind a head's faces that see the light there is only the inside of the head.
+                fill_triangles(seen, triangles, k < self.heads, DEFAULT_NEAR_M, 0, unused, maps[i])
         return maps, frames
 
     def fill(
@@ -132,10 +126,9 @@ class Drawing:
         triangle = np.full((height, width), -1, np.int32)
         inverse = np.zeros((height, width), np.float32)
         split = self.head_triangles
+        snapped = snap(pixels, DEFAULT_NEAR_M)
         for part, cull in ((slice(0, split), True), (slice(split, None), False)):
-            fill_triangles(
-                pixels, self.triangles[part], cull, DEFAULT_NEAR_M, part.start, triangle, inverse
-            )
+            fill_snapped(*snapped, self.triangles[part], cull, part.start, triangle, inverse, LANES)
         return triangle, inverse
 
     def truth(self, camera: Camera, samples: Samples) -> tuple[Fragments, NDArray[np.int32]]:
@@ -143,15 +136,30 @@ class Drawing:
         shape = (camera.height, camera.width)
         triangle, inverse = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
         heads = self.triangles[: self.head_triangles]
-        fill_triangles(self.pixels, heads, True, DEFAULT_NEAR_M, 0, triangle, inverse)
-        barycentric, depth = np.zeros((*shape, 3), np.float32), np.full(shape, np.inf, np.float32)
-        interpolate_visible(self.pixels, heads, triangle, barycentric, depth)
-        face = np.full(shape, -1, np.int32)
+        pixels = self.pixels[: sum(len(piece.position) for piece in self.pieces[: self.heads])]
+        fill_triangles(pixels, heads, True, DEFAULT_NEAR_M, 0, triangle, inverse)
+        barycentric, depth = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32)
+        face = np.empty(shape, np.int32)
         starts = np.cumsum([0] + [len(piece.triangles) for piece in self.pieces[: self.heads]])
-        hide_covered(
-            samples.triangle, samples.inverse_depth, starts, triangle, barycentric, depth, face
-        )
+        resolve_truth(
+            pixels, heads, starts, samples.triangle, samples.inverse_depth, inverse, triangle,
+            barycentric, depth, face,
+        )  # fmt: skip
         return Fragments(triangle, barycentric, depth), face
+
+
+def _size(piece: Piece) -> int:
+    """Vertices that a piece is drawn with: two per point of a strand."""
+    return len(piece.position) * (2 if piece.strands else 1)
+
+
+def _write_attributes(piece: Piece, out: NDArray[np.float32]) -> None:
+    """Fill vertices (n, ATTRIBUTES) but for their places in the image."""
+    points = out.reshape(len(piece.position), -1, ATTRIBUTES)
+    points[..., POSITION : POSITION + 3] = piece.position[:, None]
+    points[..., NORMAL : NORMAL + 3] = piece.normal[:, None]
+    points[..., UV : UV + 2] = piece.uv[:, None]
+    points[..., OPENNESS] = piece.occlusion[:, None]
 
 
 def _joined(arrays: list[NDArray], shape: tuple[int, ...], dtype: type) -> NDArray:

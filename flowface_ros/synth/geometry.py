@@ -43,7 +43,7 @@ class HeadTables:
     skin_triangles: (n, 3) vertices of the outer skin's triangles, skin_triangles_index: (n,).
     hem: vertices of the neck's lowest ring. iris_share: radius of the iris over the eyeball's.
     lids: for each eye (left first), vertices of the upper and lower lid margin from the inner to
-    the outer corner. eye_centers: (2, 3) template.
+    the outer corner. eye_centers: (2, 3) template. eyeballs: vertices of each eyeball.
     inner: vertices of the teeth, tongue and mouth cavity. mouth_points: middle of the inner edge
     of the upper and of the lower lip. atlas_m: metres of face that the atlas's side spans.
     """
@@ -64,6 +64,7 @@ class HeadTables:
     iris_share: float
     lids: tuple[tuple[NDArray[np.int32], NDArray[np.int32]], ...]
     eye_centers: _Array
+    eyeballs: tuple[NDArray[np.int32], ...]
     inner: NDArray[np.int32]
     mouth_points: SurfacePoints
     atlas_m: float
@@ -190,6 +191,7 @@ def _build(model: HeadModel) -> HeadTables:
             for eye, center in zip((LEFT_EYE, RIGHT_EYE), centers, strict=True)
         ),
         eye_centers=centers,
+        eyeballs=tuple(np.unique(triangles[material == eye]) for eye in (LEFT_EYE, RIGHT_EYE)),
         inner=np.setdiff1d(triangles[material >= TEETH], triangles[material == SKIN]),
         mouth_points=model.landmarks["ibug68"][np.array([62, 66])],
         atlas_m=_atlas_side(template, model, chosen),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowface_ros.synth.lighting import ambient
+from flowface_ros.synth.lighting import ambient, harmonic_rows
 from flowface_ros.synth.vectors import between, compiled, dot, plus, scaled, unit
 
 # mypy: disable-error-code="no-untyped-def"
@@ -23,6 +23,7 @@ def blend_glass(
     share of light that goes through. specular: reflectance at normal incidence.
     """
     directions, colors, radius = lights
+    rows = harmonic_rows(sh)
     for y in range(triangle.shape[0]):
         for x in range(triangle.shape[1]):
             t = triangle[y, x]
@@ -38,7 +39,7 @@ def blend_glass(
                 normal, nv = scaled(normal, -_ONE), -nv
             back = plus(scaled(view, -_ONE), normal, np.float32(2) * nv)
             mirror = specular + (_ONE - specular) * (_ONE - nv) ** 5
-            seen = ambient(sh, back)
+            seen = ambient(rows, back)
             for i in range(len(directions)):
                 light = (directions[i, 0], directions[i, 1], directions[i, 2])
                 if dot(back, light) > np.cos(radius[i]):

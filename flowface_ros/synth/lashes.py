@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,31 +71,42 @@ def lash_frames(
     tables: HeadTables, vertices: _Array, anchor: NDArray[np.int32]
 ) -> tuple[_Array, _Array]:
     """Roots (n, 3) and axes (n, 3, 3: columns out, along, away) of lashes on posed vertices."""
-    roots, outs, alongs, aways = [], [], [], []
-    for (upper, lower), eye in zip(tables.lids, (0, 1), strict=True):
-        ball = _posed_eye_center(tables, vertices, eye)
-        for margin, sign in ((upper, 1.0), (lower, -1.0)):
-            if not len(margin):
-                continue
-            ring = vertices[margin]
-            out = ring - ball
-            out /= np.linalg.norm(out, axis=1, keepdims=True)
-            along = np.gradient(ring, axis=0) if len(ring) > 1 else np.zeros_like(ring)
-            along -= (along * out).sum(axis=1, keepdims=True) * out
-            along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-            mirrored = 1.0 if eye == 0 else -1.0
-            aways.append(np.cross(out, along) * sign * mirrored)
-            roots.append(ring)
-            outs.append(out)
-            alongs.append(along)
-    root, out, along, away = (np.concatenate(v) for v in (roots, outs, alongs, aways))
+    rings = []
+    for (upper, lower), ball, eye in zip(tables.lids, tables.eyeballs, (0, 1), strict=True):
+        center = vertices.take(ball, axis=0).mean(axis=0)
+        mirrored = 1.0 if eye == 0 else -1.0
+        rings += [(upper, center, mirrored), (lower, center, -mirrored)]
+    count = sum(len(margin) for margin, _, _ in rings)
+    roots, axes = np.empty((count, 3)), np.empty((count, 3, 3))
+    start = 0
+    for margin, center, side in rings:
+        end = start + len(margin)
+        _margin_frames(vertices, margin, center, side, roots[start:end], axes[start:end])
+        start = end
     index, place = anchor // LASH_STEPS, (anchor % LASH_STEPS) / (LASH_STEPS - 1)
-    following = np.minimum(index + 1, len(root) - 1)
-    w = place[:, None]
-    axes = np.stack([v[index] * (1 - w) + v[following] * w for v in (out, along, away)], axis=-1)
-    return root[index] * (1 - w) + root[following] * w, axes
+    following = np.minimum(index + 1, count - 1)
+    return _mixed(roots, index, following, place), _mixed(axes, index, following, place)
 
 
-def _posed_eye_center(tables: HeadTables, vertices: _Array, eye: int) -> _Array:
-    rows = np.unique(tables.triangles[tables.material == 1 + eye])
-    return vertices[rows].mean(axis=0)
+def _mixed(
+    values: _Array, first: NDArray[np.int32], second: NDArray[np.int32], share: _Array
+) -> _Array:
+    """Rows of values, with this share of the second."""
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return values.take(first, axis=0) * (1 - share) + values.take(second, axis=0) * share
+
+
+@numba.njit(nogil=True, cache=True)
+def _margin_frames(vertices, margin, center, side, roots, axes):  # type: ignore[no-untyped-def]
+    """Roots (n, 3) and axes (n, 3, 3) at the n vertices of a lid margin; side turns the third."""
+    last = len(margin) - 1
+    for i in range(last + 1):
+        root, before = vertices[margin[i]], vertices[margin[max(i - 1, 0)]]
+        out = root - center
+        out /= np.linalg.norm(out)
+        along = vertices[margin[min(i + 1, last)]] - before
+        along -= np.dot(along, out) * out
+        along /= np.linalg.norm(along) + 1e-9
+        roots[i] = root
+        axes[i, :, 0], axes[i, :, 1] = out, along
+        axes[i, :, 2] = np.cross(out, along) * side

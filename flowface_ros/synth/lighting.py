@@ -25,29 +25,45 @@ _EYE_HIGHLIGHT = np.float32(0.7)
 
 
 @inlined
-def ambient(sh, n):
-    """Light (3 channels) from all around on a normal, or seen in a direction, at least 0."""
-    x, y, z = n
-    return (_harmonics(sh, 0, x, y, z), _harmonics(sh, 1, x, y, z), _harmonics(sh, 2, x, y, z))
+def harmonic_rows(sh):
+    """Coefficients (9, 3) as one tuple per channel."""
+    return (_channel(sh, 0), _channel(sh, 1), _channel(sh, 2))
 
 
 @inlined
-def _harmonics(sh, k, x, y, z):
-    value = sh[0, k] + sh[1, k] * x + sh[2, k] * y + sh[3, k] * z
-    value += sh[4, k] * x * y + sh[5, k] * y * z + sh[6, k] * x * z
-    value += sh[7, k] * (np.float32(3) * z * z - _ONE) + sh[8, k] * (x * x - y * y)
+def _channel(sh, k):
+    return (
+        sh[0, k], sh[1, k], sh[2, k], sh[3, k], sh[4, k], sh[5, k], sh[6, k], sh[7, k], sh[8, k],
+    )  # fmt: skip
+
+
+@compiled
+def ambient(rows, n):
+    """Light (3 channels) from all around on a normal, or seen in a direction, at least 0.
+
+    rows: of `harmonic_rows`.
+    """
+    return _harmonics(rows[0], n), _harmonics(rows[1], n), _harmonics(rows[2], n)
+
+
+@compiled
+def _harmonics(c, n):
+    x, y, z = n
+    value = c[0] + c[1] * x + c[2] * y + c[3] * z
+    value += c[4] * x * y + c[5] * y * z + c[6] * x * z
+    value += c[7] * (np.float32(3) * z * z - _ONE) + c[8] * (x * x - y * y)
     return max(value, _ZERO)
 
 
-@inlined
-def mirrored(sh, r):
+@compiled
+def mirrored(rows, r):
     """Coarse ambient light (3 channels) from a mirror direction."""
-    x, y, z = r
-    return (
-        max(sh[0, 0] + sh[1, 0] * x + sh[2, 0] * y + sh[3, 0] * z, _ZERO),
-        max(sh[0, 1] + sh[1, 1] * x + sh[2, 1] * y + sh[3, 1] * z, _ZERO),
-        max(sh[0, 2] + sh[1, 2] * x + sh[2, 2] * y + sh[3, 2] * z, _ZERO),
-    )
+    return _coarse(rows[0], r), _coarse(rows[1], r), _coarse(rows[2], r)
+
+
+@compiled
+def _coarse(c, r):
+    return max(c[0] + c[1] * r[0] + c[2] * r[1] + c[3] * r[2], _ZERO)
 
 
 @compiled
@@ -72,31 +88,36 @@ def lit_share(maps, frames, m, point, slack):
     qx = frames[m, 0, 0] * x + frames[m, 0, 1] * y + frames[m, 0, 2] * z + frames[m, 0, 3]
     qy = frames[m, 1, 0] * x + frames[m, 1, 1] * y + frames[m, 1, 2] * z + frames[m, 1, 3]
     qz = frames[m, 2, 0] * x + frames[m, 2, 1] * y + frames[m, 2, 2] * z + frames[m, 2, 3]
-    ix, iy = int(np.floor(qx)), int(np.floor(qy))
+    ix, iy = np.int32(np.floor(qx)), np.int32(np.floor(qy))
     if ix < 1 or iy < 1 or ix >= size - 2 or iy >= size - 2:
         return _ONE
     limit = _ONE / (qz - slack * frames[m, 3, 0])
-    ax, ay = np.float32(qx - ix), np.float32(qy - iy)
-    lit = _ZERO
-    for j in range(-1, 3):
-        weight = (_ONE - ay) if j == -1 else (ay if j == 2 else _ONE)
-        row = _ZERO
-        if maps[m, iy + j, ix - 1] < limit:
-            row += _ONE - ax
-        if maps[m, iy + j, ix] < limit:
-            row += _ONE
-        if maps[m, iy + j, ix + 1] < limit:
-            row += _ONE
-        if maps[m, iy + j, ix + 2] < limit:
-            row += ax
-        lit += weight * row
-    return lit / np.float32(9)
+    ax, ay = qx - np.float32(ix), qy - np.float32(iy)
+    first, top = np.uint32(ix - 1), np.uint32(iy - 1)
+    lit = _row_lit(maps, m, top, first, limit, ax) * (_ONE - ay)
+    lit += _row_lit(maps, m, top + np.uint32(1), first, limit, ax)
+    lit += _row_lit(maps, m, top + np.uint32(2), first, limit, ax)
+    lit += _row_lit(maps, m, top + np.uint32(3), first, limit, ax) * ay
+    return lit * np.float32(1 / 9)
+
+
+@inlined
+def _row_lit(maps, m, y, x, limit, ax):
+    """Taps of a row that are lit, of four whose first and last count in part. No branch: which
+    taps are lit is as good as random along the edge of a shadow."""
+    lit = (_ONE - ax) if maps[m, y, x] < limit else _ZERO
+    lit += _ONE if maps[m, y, x + np.uint32(1)] < limit else _ZERO
+    lit += _ONE if maps[m, y, x + np.uint32(2)] < limit else _ZERO
+    lit += ax if maps[m, y, x + np.uint32(3)] < limit else _ZERO
+    return lit
 
 
 @compiled
-def crease_glow(light, open_share):
-    """Ambient light on skin, with what bleeds into places that few directions reach."""
-    deep = _ONE - open_share
+def crease_glow(light, deep):
+    """Ambient light on skin, with what bleeds into places that few directions reach.
+
+    deep: share of directions from which none comes; 0 where the surface isn't skin.
+    """
     return (
         light[0] * (_ONE + _CREASE_BLEED[0] * deep),
         light[1] * (_ONE + _CREASE_BLEED[1] * deep),
@@ -105,13 +126,16 @@ def crease_glow(light, open_share):
 
 
 @compiled
-def skin_diffuse(nl, lit):
-    """Share of a light that skin scatters back, per channel."""
-    red = max((nl + _WRAP[0]) / (_ONE + _WRAP[0]), _ZERO)
-    green = max((nl + _WRAP[1]) / (_ONE + _WRAP[1]), _ZERO)
-    blue = max((nl + _WRAP[2]) / (_ONE + _WRAP[2]), _ZERO)
+def scattered(nl, lit, skin):
+    """Share of a light that a surface scatters back, per channel.
+
+    skin: 1 where light wraps around it under the surface, 0 where it doesn't.
+    """
+    red = max((nl + skin * _WRAP[0]) / (_ONE + skin * _WRAP[0]), _ZERO)
+    green = max((nl + skin * _WRAP[1]) / (_ONE + skin * _WRAP[1]), _ZERO)
+    blue = max((nl + skin * _WRAP[2]) / (_ONE + skin * _WRAP[2]), _ZERO)
     # Red light also seeps over the edge of a shadow.
-    seep = np.float32(0.6) * lit + np.float32(0.4) * lit * (np.float32(2) - lit)
+    seep = lit * (_ONE + np.float32(0.4) * skin * (_ONE - lit))
     return red * seep, green * lit, blue * lit
 
 

@@ -15,8 +15,8 @@ share an edge neither overlap nor leave a gap."""
 _MAX_COORDINATE_PX = 1 << 17
 """Triangles with a vertex further out than this are skipped: their products overflow int64."""
 
-_NARROW_PX = 3
-"""Rows no wider than this are tested pixel by pixel, wider ones are cut to the triangle first."""
+LANES = 16
+"""Pixels of a row that are tested at once; of wider rows, only what the triangle covers."""
 
 DEFAULT_NEAR_M = 0.01
 """Triangles with a vertex nearer than this are skipped whole."""
@@ -118,78 +118,112 @@ def _row_range(value, step, x_first, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def snap(vertices, near_m):  # type: ignore[no-untyped-def]
+    """Vertices (V, 3: x px, y px, z) on the subpixel grid: (V, 2) int32 and inverse depths (V,).
+
+    The inverse depth of what can't be drawn is 0: too near, not finite, too far off the image.
+    """
+    place, inverse = np.zeros((len(vertices), 2), np.int32), np.zeros(len(vertices))
+    scale, limit = np.float32(1 << SUBPIXEL_BITS), np.float32(_MAX_COORDINATE_PX)
+    for v in range(len(vertices)):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        if z > near_m and z < np.inf and abs(x) < limit and abs(y) < limit:
+            place[v, 0], place[v, 1] = np.int32(np.rint(x * scale)), np.int32(np.rint(y * scale))
+            inverse[v] = 1.0 / np.float64(z)
+    return place, inverse
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_depth):  # type: ignore[no-untyped-def]
     """Draw into `triangle` (H, W) and `inverse_depth` (H, W), which keep what is nearer.
 
     offset is added to the index that is written. What is in the buffers stays where it is nearer,
     so that meshes may be drawn one after another.
     """
-    height, width = triangle.shape
+    place, inverse = snap(vertices, near_m)
+    fill_snapped(place, inverse, triangles, cull, offset, triangle, inverse_depth, LANES)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _grid_range(a, b, c, size):  # type: ignore[no-untyped-def]
+    """First and last pixel between three snapped coordinates, of an image of this size."""
     one = 1 << SUBPIXEL_BITS
-    half_scale = np.float64(one)
+    return (
+        max(0, (min(a, b, c) + one - 1) >> SUBPIXEL_BITS),
+        min(size - 1, max(a, b, c) >> SUBPIXEL_BITS),
+    )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def fill_snapped(place, inverse, triangles, cull, offset, triangle, inverse_depth, lanes):  # type: ignore[no-untyped-def]
+    """As `fill_triangles`, with vertices as `snap` returns them.
+
+    lanes: always LANES. A constant would be unrolled to single pixels before the compiler looks
+    for what it can do to many at once.
+    """
+    height, width = triangle.shape
     for t in range(len(triangles)):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        za, zb, zc = vertices[a, 2], vertices[b, 2], vertices[c, 2]
-        if not (za > near_m and zb > near_m and zc > near_m and za + zb + zc < np.inf):
-            continue
-        fx_low = min(vertices[a, 0], vertices[b, 0], vertices[c, 0])
-        fx_high = max(vertices[a, 0], vertices[b, 0], vertices[c, 0])
-        fy_low = min(vertices[a, 1], vertices[b, 1], vertices[c, 1])
-        fy_high = max(vertices[a, 1], vertices[b, 1], vertices[c, 1])
-        if not (fx_high >= 0 and fy_high >= 0 and fx_low <= width - 1 and fy_low <= height - 1):
-            continue
-        if not (
-            fx_low > -_MAX_COORDINATE_PX
-            and fy_low > -_MAX_COORDINATE_PX
-            and fx_high < _MAX_COORDINATE_PX
-            and fy_high < _MAX_COORDINATE_PX
-        ):
-            continue
-        xa = np.int64(np.rint(vertices[a, 0] * half_scale))
-        ya = np.int64(np.rint(vertices[a, 1] * half_scale))
-        xb = np.int64(np.rint(vertices[b, 0] * half_scale))
-        yb = np.int64(np.rint(vertices[b, 1] * half_scale))
-        xc = np.int64(np.rint(vertices[c, 0] * half_scale))
-        yc = np.int64(np.rint(vertices[c, 1] * half_scale))
+        xa, ya = np.int64(place[a, 0]), np.int64(place[a, 1])
+        xb, yb = np.int64(place[b, 0]), np.int64(place[b, 1])
+        xc, yc = np.int64(place[c, 0]), np.int64(place[c, 1])
         area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
-        if area == 0 or (cull and area > 0):
+        za, zb, zc = inverse[a], inverse[b], inverse[c]
+        if area == 0 or (cull and area > 0) or za * zb * zc == 0:
+            continue
+        x_first, x_last = _grid_range(xa, xb, xc, width)
+        y_first, y_last = _grid_range(ya, yb, yc, height)
+        if x_first > x_last or y_first > y_last:
             continue
         if area < 0:
             xb, xc, yb, yc, zb, zc = xc, xb, yc, yb, zc, zb
             area = -area
-        x_first = max(0, (min(xa, xb, xc) + one - 1) >> SUBPIXEL_BITS)
-        x_last = min(width - 1, max(xa, xb, xc) >> SUBPIXEL_BITS)
-        y_first = max(0, (min(ya, yb, yc) + one - 1) >> SUBPIXEL_BITS)
-        y_last = min(height - 1, max(ya, yb, yc) >> SUBPIXEL_BITS)
-        if x_first > x_last or y_first > y_last:
-            continue
         px, py = np.int64(x_first) << SUBPIXEL_BITS, np.int64(y_first) << SUBPIXEL_BITS
-        row_a = (xc - xb) * (py - yb) - (yc - yb) * (px - xb) + _edge_bias(xc - xb, yc - yb)
-        row_b = (xa - xc) * (py - yc) - (ya - yc) * (px - xc) + _edge_bias(xa - xc, ya - yc)
-        row_c = (xb - xa) * (py - ya) - (yb - ya) * (px - xa) + _edge_bias(xb - xa, yb - ya)
-        step_xa, step_xb, step_xc = (yb - yc) * one, (yc - ya) * one, (ya - yb) * one
-        step_ya, step_yb, step_yc = (xc - xb) * one, (xa - xc) * one, (xb - xa) * one
-        ia, ib, ic = 1.0 / (za * area), 1.0 / (zb * area), 1.0 / (zc * area)
+        value_a = (xc - xb) * (py - yb) - (yc - yb) * (px - xb)
+        value_b = (xa - xc) * (py - yc) - (ya - yc) * (px - xc)
+        value_c = (xb - xa) * (py - ya) - (yb - ya) * (px - xa)
+        # A step of a pixel is a multiple of 1 << SUBPIXEL_BITS, so whole multiples decide signs.
+        # They and their sums stay below 2**53, where float64 holds every integer.
+        row_a = np.float64((value_a + _edge_bias(xc - xb, yc - yb)) >> SUBPIXEL_BITS)
+        row_b = np.float64((value_b + _edge_bias(xa - xc, ya - yc)) >> SUBPIXEL_BITS)
+        row_c = np.float64((value_c + _edge_bias(xb - xa, yb - ya)) >> SUBPIXEL_BITS)
+        step_xa, step_xb, step_xc = np.float64(yb - yc), np.float64(yc - ya), np.float64(ya - yb)
+        step_ya, step_yb, step_yc = np.float64(xc - xb), np.float64(xa - xc), np.float64(xb - xa)
+        per_area = 1.0 / area
+        ia, ib, ic = za * per_area, zb * per_area, zc * per_area
+        row_z = value_a * ia + value_b * ib + value_c * ic
+        one = np.float64(1 << SUBPIXEL_BITS)
+        step_xz = (step_xa * ia + step_xb * ib + step_xc * ic) * one
+        step_yz = (step_ya * ia + step_yb * ib + step_yc * ic) * one
+        number = np.int32(t + offset)
         for y in range(y_first, y_last + 1):
             low, high = x_first, x_last
-            if x_last - x_first > _NARROW_PX:
+            if x_last - x_first >= LANES:
                 low, high = _row_range(row_a, step_xa, x_first, low, high)
                 low, high = _row_range(row_b, step_xb, x_first, low, high)
                 low, high = _row_range(row_c, step_xc, x_first, low, high)
-            shift = low - x_first
-            wa, wb, wc = row_a + shift * step_xa, row_b + shift * step_xb, row_c + shift * step_xc
-            for x in range(low, high + 1):
-                if (wa | wb | wc) >= 0:
-                    inverse = np.float32(wa * ia + wb * ib + wc * ic)
-                    if inverse > inverse_depth[y, x]:
-                        inverse_depth[y, x] = inverse
-                        triangle[y, x] = t + offset
-                wa += step_xa
-                wb += step_xb
-                wc += step_xc
+            for x in range(low, high + 1, LANES):
+                shift = np.float64(x - x_first)
+                wa, wb, wc = (
+                    row_a + shift * step_xa,
+                    row_b + shift * step_xb,
+                    row_c + shift * step_xc,
+                )
+                z = row_z + shift * step_xz
+                for k in range(min(lanes, LANES)):
+                    f = np.float64(k)
+                    inside = (wa + f * step_xa >= 0) & (wb + f * step_xb >= 0)
+                    inside &= (wc + f * step_xc >= 0) & (x + k <= high)
+                    if inside:
+                        near = np.float32(z + f * step_xz)
+                        at = np.uint64(x + k)
+                        if near > inverse_depth[y, at]:
+                            inverse_depth[y, at] = near
+                            triangle[y, at] = number
             row_a += step_ya
             row_b += step_yb
             row_c += step_yc
+            row_z += step_yz
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -251,36 +285,3 @@ def _interpolate_values(triangle, barycentric, triangles, values, out):  # type:
                     + barycentric[y, x, 1] * values[b, k]
                     + barycentric[y, x, 2] * values[c, k]
                 )
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def hide_covered(  # type: ignore[no-untyped-def]
-    sample_triangle, sample_inverse, starts, triangle, barycentric, depth, face
-):
-    """Take out of the heads' ground truth what other things cover, in place.
-
-    starts: (n + 1,) first triangle of each head and of the other things. A head's surface counts
-    as hidden where at least half of the pixel's samples see some other thing before it. triangle
-    becomes that of the head's own model, face which head it is, depth that of what is seen.
-    """
-    height, width = triangle.shape
-    heads = len(starts) - 1
-    for y in range(height):
-        for x in range(width):
-            t, covering, nearest = triangle[y, x], 0, np.float32(0)
-            own = 1 / depth[y, x] if t >= 0 else np.float32(0)
-            for s in range(4):
-                v, u = 2 * y + (s >> 1), 2 * x + (s & 1)
-                if sample_triangle[v, u] >= starts[heads] and sample_inverse[v, u] > own:
-                    covering += 1
-                    nearest = max(nearest, sample_inverse[v, u])
-            if covering >= 2:
-                depth[y, x] = 1 / nearest
-                triangle[y, x] = -1
-                barycentric[y, x, :] = 0
-            elif t >= 0:
-                for k in range(heads):
-                    if t < starts[k + 1]:
-                        face[y, x] = k
-                        triangle[y, x] = t - starts[k]
-                        break

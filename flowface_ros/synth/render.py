@@ -12,6 +12,7 @@ from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
 from flowface_ros.synth.assembly import PosedPerson, pose_person
+from flowface_ros.synth.blocks import PLACE
 from flowface_ros.synth.drawing import Drawing, Samples, projected
 from flowface_ros.synth.glass import blend_glass
 from flowface_ros.synth.light import Light
@@ -19,7 +20,8 @@ from flowface_ros.synth.materials import material_words
 from flowface_ros.synth.occluders import Occluder
 from flowface_ros.synth.person import Person
 from flowface_ros.synth.raster import DEFAULT_NEAR_M, Fragments, rasterize
-from flowface_ros.synth.shading import SAMPLES, shade_fragments
+from flowface_ros.synth.samples import SAMPLES
+from flowface_ros.synth.shading import shade_fragments
 from flowface_ros.synth.textures import srgb_from_linear
 
 _LID_REACH_M = 0.0014
@@ -98,20 +100,19 @@ def _light_arrays(
 def _sampled(drawn: Drawing, camera: Camera) -> Samples:
     pixels = drawn.pixels.copy()
     pixels[:, :2] = pixels[:, :2] * SAMPLES + (SAMPLES - 1) / 2
-    return Samples(pixels, *drawn.fill(pixels, camera.width * SAMPLES, camera.height * SAMPLES))
+    drawn.attributes[:, PLACE : PLACE + 3] = pixels
+    return Samples(*drawn.fill(pixels, camera.width * SAMPLES, camera.height * SAMPLES))
 
 
 def _shade(
     drawn: Drawing, samples: Samples, camera: Camera, light: Light, image: NDArray[np.float32]
 ) -> None:
     lid_step = np.float32(SAMPLES * camera.intrinsics[0, 0] * _LID_REACH_M)
-    mesh = (
-        drawn.position, drawn.normal, drawn.uv, drawn.occlusion, drawn.triangles, drawn.material,
-    )  # fmt: skip
+    mesh = drawn.attributes, drawn.triangles, drawn.material
     table = (*material_words(drawn.materials), drawn.textures)
     ambient, lights = _light_arrays(light)
     shade_fragments(
-        samples.triangle, samples.inverse_depth, samples.pixels, lid_step, mesh, table,
+        samples.triangle, samples.inverse_depth, lid_step, mesh, table,
         _viewer(camera), ambient, lights, (drawn.shadow_maps, drawn.shadow_frames), image,
     )  # fmt: skip
 

@@ -22,6 +22,22 @@ def ribbon_triangles(strands: int, size: int) -> NDArray[np.int32]:
 
 
 @numba.njit(nogil=True, cache=True)
+def move_strands(axes, origin, points):  # type: ignore[no-untyped-def]
+    """Points (n, k, 3) of strands in frames of axes (n, 3, 3: columns) at origins (n, 3)."""
+    out = np.empty(points.shape, axes.dtype)
+    for i in range(points.shape[0]):
+        for j in range(points.shape[1]):
+            for c in range(3):
+                out[i, j, c] = (
+                    origin[i, c]
+                    + axes[i, c, 0] * points[i, j, 0]
+                    + axes[i, c, 1] * points[i, j, 1]
+                    + axes[i, c, 2] * points[i, j, 2]
+                )
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
 def strand_tangents(points):  # type: ignore[no-untyped-def]
     """Unit tangents (n, k, 3) float32 of strands (n, k, 3), towards the tip."""
     n, k = points.shape[0], points.shape[1]

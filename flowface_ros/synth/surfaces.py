@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from flowface_ros.synth.materials import (
-    BUMP_M,
-    CENTER,
     EYE,
     GREY,
     SKIN,
@@ -16,7 +14,7 @@ from flowface_ros.synth.materials import (
     TEXTURE_SIZE,
     TINT,
 )
-from flowface_ros.synth.vectors import dot, inlined, plus, row_of, scaled, unit
+from flowface_ros.synth.vectors import compiled, dot, inlined, plus, scaled
 
 # mypy: disable-error-code="no-untyped-def"
 
@@ -50,83 +48,83 @@ def hair_color(real, row, tone, along):
 
 
 @inlined
-def hair_normal(real, row, point, tangent):
-    """Light falls on hair as on the rounded mass that it forms."""
-    center = (real[row, CENTER], real[row, CENTER + 1], real[row, CENTER + 2])
-    outward = plus(point, center, np.float32(-1))
-    return unit(plus(outward, tangent, -dot(outward, tangent)))
-
-
-@inlined
 def texel_place(number, row, u, v):
-    """Byte of the texel at the top left of a place, size of the texture, and the fractions.
+    """Byte of the texel at the top left of a place, that of the one below it, and the fractions.
 
     Skin and eyes end at the texture's border; everything else repeats.
     """
     size = number[row, TEXTURE_SIZE]
     zero, limit = np.float32(0), np.float32(size) - np.float32(1.01)
-    x, y = u * size - np.float32(0.5), v * size - np.float32(0.5)
+    x, y = u * np.float32(size) - np.float32(0.5), v * np.float32(size) - np.float32(0.5)
     surface = number[row, SURFACE]
     if surface in (SKIN, EYE):
         x, y = min(max(x, zero), limit), min(max(y, zero), limit)
     else:
         x, y = x - np.floor(x / limit) * limit, y - np.floor(y / limit) * limit
-    column, line = int(x), int(y)
-    first = number[row, TEXTURE] + (line * size + column) * TEXTURE_CHANNELS
-    return first, size, np.float32(x - column), np.float32(y - line)
+    column, line = np.int32(x), np.int32(y)
+    first = np.uint32(number[row, TEXTURE] + (line * size + column) * TEXTURE_CHANNELS)
+    below = np.uint32(first + size * TEXTURE_CHANNELS)
+    return first, below, x - np.float32(column), y - np.float32(line)
 
 
 @inlined
-def texel(textures, first, size, ax, ay, channel):
-    """Bilinear value of a channel, in [0, 1]."""
-    one = np.float32(1)
-    o = first + channel
-    below = o + size * TEXTURE_CHANNELS
-    upper = (one - ax) * np.float32(textures[o]) + ax * np.float32(textures[o + TEXTURE_CHANNELS])
-    lower = (one - ax) * np.float32(textures[below]) + ax * np.float32(
-        textures[below + TEXTURE_CHANNELS]
+def _texels(textures, place, channel):
+    """A channel of the four texels around a place: two above, two below."""
+    o, p = place[0] + np.uint32(channel), place[1] + np.uint32(channel)
+    beside = np.uint32(TEXTURE_CHANNELS)
+    return (
+        np.float32(textures[o]),
+        np.float32(textures[o + beside]),
+        np.float32(textures[p]),
+        np.float32(textures[p + beside]),
     )
-    return ((one - ay) * upper + ay * lower) * _PER_BYTE
 
 
 @inlined
-def textured(textures, first, size, ax, ay):
+def texel(textures, place, channel):
+    """Bilinear value of a channel, in [0, 1]."""
+    h00, h10, h01, h11 = _texels(textures, place, channel)
+    upper, lower = h00 + place[2] * (h10 - h00), h01 + place[2] * (h11 - h01)
+    return (upper + place[3] * (lower - upper)) * _PER_BYTE
+
+
+@inlined
+def textured(textures, place):
     """Linear colour and gloss."""
-    r = texel(textures, first, size, ax, ay, 0)
-    g = texel(textures, first, size, ax, ay, 1)
-    b = texel(textures, first, size, ax, ay, 2)
-    return (r * r, g * g, b * b), texel(textures, first, size, ax, ay, 4)
+    r, g, b = texel(textures, place, 0), texel(textures, place, 1), texel(textures, place, 2)
+    return (r * r, g * g, b * b), texel(textures, place, 4)
 
 
 @inlined
-def bumped(textures, first, size, ax, ay, height_m, normal, position, uv, corners):
-    """The normal, tilted by the slope of the texture's height over the surface."""
-    one = np.float32(1)
-    o = first + 3
-    below = o + size * TEXTURE_CHANNELS
-    h00, h10 = np.float32(textures[o]), np.float32(textures[o + TEXTURE_CHANNELS])
-    h01, h11 = np.float32(textures[below]), np.float32(textures[below + TEXTURE_CHANNELS])
-    per_unit = height_m * _PER_BYTE * np.float32(size)
-    hu = ((h10 - h00) * (one - ay) + (h11 - h01) * ay) * per_unit
-    hv = ((h01 - h00) * (one - ax) + (h11 - h10) * ax) * per_unit
-    if hu == 0 and hv == 0:
-        return normal
-    a, b, c = corners
-    e1 = plus(row_of(position, b), row_of(position, a), -one)
-    e2 = plus(row_of(position, c), row_of(position, a), -one)
-    du1, dv1 = uv[b, 0] - uv[a, 0], uv[b, 1] - uv[a, 1]
-    du2, dv2 = uv[c, 0] - uv[a, 0], uv[c, 1] - uv[a, 1]
+def slope(textures, place, per_unit):
+    """Growth of the texture's height per unit of u and of v.
+
+    per_unit: metres of the greatest height times texels along the texture's side.
+    """
+    h00, h10, h01, h11 = _texels(textures, place, 3)
+    right, down = h10 - h00, h01 - h00
+    hu = right + place[3] * (h11 - h01 - right)
+    hv = down + place[2] * (h11 - h10 - down)
+    return hu * per_unit * _PER_BYTE, hv * per_unit * _PER_BYTE
+
+
+@compiled
+def surface_axes(points, places):
+    """Directions of u and of v on a triangle, each over its squared length times that of u or v.
+
+    points: three positions. places: three (u, v). A slope (hu, hv) tilts the unit normal by
+    -hu times the first and -hv times the second. Zero where the texture has no area.
+    """
+    one, tiny = np.float32(1), np.float32(1e-9)
+    e1, e2 = plus(points[1], points[0], -one), plus(points[2], points[0], -one)
+    du1, dv1 = places[1][0] - places[0][0], places[1][1] - places[0][1]
+    du2, dv2 = places[2][0] - places[0][0], places[2][1] - places[0][1]
     area = du1 * dv2 - du2 * dv1
-    if abs(area) < np.float32(1e-10):
-        return normal
+    share = np.float32(0) if abs(area) < np.float32(1e-10) else one / area
     # dP/du and dP/dv of the triangle; the gradient of a height h is along them, dh/du / |dP/du|.
-    along_u = scaled(plus(scaled(e1, dv2), e2, -dv1), one / area)
-    along_v = scaled(plus(scaled(e2, du1), e1, -du2), one / area)
-    tilt = plus(normal, along_u, -hu / (dot(along_u, along_u) + np.float32(1e-9)))
-    return unit(plus(tilt, along_v, -hv / (dot(along_v, along_v) + np.float32(1e-9))))
-
-
-@inlined
-def has_bumps(number, real, row):
-    """Whether the material's texture has height."""
-    return number[row, TEXTURE] >= 0 and real[row, BUMP_M] > 0
+    along_u = scaled(plus(scaled(e1, dv2), e2, -dv1), share)
+    along_v = scaled(plus(scaled(e2, du1), e1, -du2), share)
+    return (
+        scaled(along_u, one / (dot(along_u, along_u) + tiny)),
+        scaled(along_v, one / (dot(along_v, along_v) + tiny)),
+    )

@@ -72,6 +72,30 @@ def test_shared_edges_are_drawn_once(seed, on_grid):
     assert not count[-1].any() and not count[:, -1].any()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([30, 2000, 100000]))
+def test_coverage_is_exact(seed, reach):
+    """Against whole numbers without bounds, for triangles that reach far out of the image."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(-reach * 4096, reach * 4096, (3, 2)).astype(np.float32)
+    drawn = rasterize(
+        np.column_stack([corners / np.float32(4096), np.ones(3)]), np.array([[0, 1, 2]]), 50, 30
+    )
+    (ax, ay), (bx, by), (cx, cy) = [[int(v) for v in corner] for corner in corners]
+    if (bx - ax) * (cy - ay) < (cx - ax) * (by - ay):
+        bx, by, cx, cy = cx, cy, bx, by
+    inside = np.ones((30, 50), bool)
+    for y in range(30):
+        for x in range(50):
+            for (px, py), (qx, qy) in (
+                ((ax, ay), (bx, by)), ((bx, by), (cx, cy)), ((cx, cy), (ax, ay))
+            ):  # fmt: skip
+                edge = (qx - px) * (4096 * y - py) - (qy - py) * (4096 * x - px)
+                owned = (qy == py and qx > px) or qy < py
+                inside[y, x] &= edge > 0 or (edge == 0 and owned)
+    np.testing.assert_array_equal(drawn.triangle == 0, inside)
+
+
 def test_pixel_centres_are_integers():
     square = np.array([[2, 1, 1], [5, 1, 1], [5, 3, 1], [2, 3, 1]], np.float32) - [0.5, 0.5, 0]
     seen = rasterize(square, np.array([[0, 1, 2], [0, 2, 3]]), 8, 6).triangle >= 0
