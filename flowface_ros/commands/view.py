@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,9 @@ _ALL_S = 1e8
 """How much of a bag's moving transforms is kept: all, three years."""
 _POLL_S = 0.2
 _LIVE_RATE_HZ = 10.0
+
+Show = Callable[[Any, Callable[[], bool]], None]
+"""Logs to a recording stream while it is told to go on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,22 +65,21 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     load_sdk()
-    with _ended_by_sigterm():
+    with _ended_by_sigterm(), ExitStack() as stack:
         try:
-            if args.save:
-                return _save(args)
-            return _serve(args)
+            show = _source(args, stack)
+            return _save(args.save, show) if args.save else _serve(args, show)
         except KeyboardInterrupt:
             return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    saved = [path for path in args.recording if path.suffix == ".rrd"]
+    saved = _saved(args)
     if saved and (len(args.recording) > 1 or args.save):
         raise ValueError(f"{saved[0]} is shown alone, without bags and --save")
     for path in saved:
         if not path.is_file():
-            raise FileNotFoundError(2, "No such file or directory", str(path))
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
     for name, value, lowest in (
         ("--rate", args.rate, 0.0),
         ("--max-width", args.max_width, 16),
@@ -90,14 +93,44 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--save is {args.save}; must end in .rrd")
 
 
-def _serve(args: argparse.Namespace) -> int:
+def _source(args: argparse.Namespace, stack: ExitStack) -> Show:
+    """Opens what is shown; what is called then logs it."""
+    from flowface_ros.ros.transform_buffer import TransformBuffer
+    from flowface_ros.view.bag_view import BagView
+    from flowface_ros.view.scene import SceneOptions
+
+    if _saved(args):
+        return lambda recording, going: None
+    rate_hz = args.rate if args.rate is not None else 0.0 if args.recording else _LIVE_RATE_HZ
+    options = SceneOptions(args.frame, rate_hz, args.max_width)
+    if not args.recording:
+        view_topics = _topics_viewer()
+        return lambda recording, going: view_topics(
+            recording, options, args.namespace, args.cameras, going
+        )
+    transforms = TransformBuffer(keep_s=_ALL_S)
+    bags = stack.enter_context(BagView(args.recording, transforms, args.namespace, args.cameras))
+
+    def show(recording: Any, going: Callable[[], bool]) -> None:
+        scene = bags.log(recording, options, args.start, args.end, _progress_bar)
+        for what, count in scene.unusable.items():
+            print(f"not shown: {count} of {what}: {scene.reasons[what]}")
+
+    return show
+
+
+def _saved(args: argparse.Namespace) -> list[Path]:
+    return [path for path in args.recording if path.suffix == ".rrd"]
+
+
+def _serve(args: argparse.Namespace, show: Show) -> int:
     import time
     import webbrowser
 
     from flowface_ros.view.sdk import new_recording
     from flowface_ros.view.server import ViewServer
 
-    saved = [path for path in args.recording if path.suffix == ".rrd"]
+    saved = _saved(args)
     with ViewServer(args.port, args.memory, saved) as server, ExitStack() as stack:
         print(f"the view is at {server.url} (Ctrl-C ends it)", flush=True)
         if not args.no_browser:
@@ -106,42 +139,30 @@ def _serve(args: argparse.Namespace) -> int:
             recording = new_recording()
             recording.connect_grpc(server.data_url)
             stack.callback(recording.disconnect)
-            _log(args, recording, lambda: server.running)
+            show(recording, lambda: server.running)
         while server.running:
             time.sleep(_POLL_S)
     raise OSError("the viewer's server ended")
 
 
-def _save(args: argparse.Namespace) -> int:
+def _save(path: Path, show: Show) -> int:
     from flowface_ros.view.sdk import new_recording
 
-    if args.save.exists():
-        raise FileExistsError(17, "exists already, not overwritten", str(args.save))
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, "exists already, not overwritten", str(path))
     recording = new_recording()
-    recording.save(args.save)
+    recording.save(path)
     try:
-        _log(args, recording, lambda: True)
-    finally:
+        show(recording, lambda: True)
+    except KeyboardInterrupt:
+        pass  # what there is by then is wanted
+    except BaseException:
         recording.disconnect()
-        print(f"wrote {args.save}; `flowface view {args.save}` shows it")
+        path.unlink(missing_ok=True)
+        raise
+    recording.disconnect()
+    print(f"wrote {path}; `flowface view {path}` shows it")
     return 0
-
-
-def _log(args: argparse.Namespace, recording: Any, going: Callable[[], bool]) -> None:
-    from flowface_ros.ros.transform_buffer import TransformBuffer
-    from flowface_ros.view.bag_view import BagView
-    from flowface_ros.view.scene import SceneOptions
-
-    rate_hz = args.rate if args.rate is not None else 0.0 if args.recording else _LIVE_RATE_HZ
-    options = SceneOptions(args.frame, rate_hz, args.max_width)
-    if not args.recording:
-        _topics_viewer()(recording, options, args.namespace, args.cameras, going)
-        return
-    transforms = TransformBuffer(keep_s=_ALL_S)
-    with BagView(args.recording, transforms, args.namespace, args.cameras) as bags:
-        scene = bags.log(recording, options, args.start, args.end, _progress_bar)
-    for what, count in scene.unusable.items():
-        print(f"not shown: {count} of {what}: {scene.reasons[what]}")
 
 
 def _topics_viewer() -> Callable[..., None]:

@@ -12,9 +12,12 @@ from flowface_ros.bag.evaluation_input import Transforms, read_transforms
 from flowface_ros.bag.reader import BagReader, open_bag
 from flowface_ros.view.layout import layout
 from flowface_ros.view.scene import Scene, SceneOptions
+from flowface_ros.view.sdk import send
 from flowface_ros.view.topics import ViewTopics, find_view_topics, missing_topics
 
 _NS = 1_000_000_000
+_SENT_TOGETHER = 50
+"""Messages."""
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iteration, given its length."""
@@ -61,20 +64,29 @@ class BagView:
         progress: Progress | None = None,
     ) -> Scene:
         """Log what happened from start_s to end_s, seconds since the first message."""
-        recording.send_blueprint(layout(self.topics.cameras, live=False))
         scene = Scene(recording, self._transforms.lookup, options)
         scene.use_topics(self.topics)
-        eye = None
         first = min(bag.start_ns for bag in self._bags)
         start = first + int(start_s * _NS)
         end = None if end_s is None else first + int(end_s * _NS)
         messages: Iterable[Any] = self._messages(start, end)
-        for topic, _, message in progress(messages, self._count()) if progress else messages:
+        if progress:
+            messages = progress(messages, self._count())
+        laid_out = False
+        for index, (topic, _, message) in enumerate(messages):
             scene.take(topic, message)
-            if eye is None and (eye := scene.eye) is not None:
-                recording.send_blueprint(layout(self.topics.cameras, live=False, eye=eye))
-        recording.flush()
+            if not laid_out and (scene.eye is not None or not self.topics.faces):
+                laid_out = True
+                self._lay_out(recording, scene)
+            if index % _SENT_TOGETHER == 0:
+                send(recording)
+        if not laid_out:
+            self._lay_out(recording, scene)
+        send(recording)
         return scene
+
+    def _lay_out(self, recording: Any, scene: Scene) -> None:
+        recording.send_blueprint(layout(self.topics.cameras, live=False, eye=scene.eye))
 
     def _messages(self, start: int, end: int | None) -> Iterator[tuple[str, int, Any]]:
         """In the order of time; at the same time in the order of the bags."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from threading import Condition, Event
@@ -9,11 +10,15 @@ from typing import Any
 
 from flowface_ros.view.layout import layout
 from flowface_ros.view.scene import Lookup, Scene, SceneOptions
+from flowface_ros.view.sdk import send
 from flowface_ros.view.topics import ViewTopics, find_view_topics, missing_topics
 
 _WAITING = 8
 """Most messages of a topic that wait; more only come when the view is slower than its topics."""
 _POLL_S = 0.2
+_SEND_S = 0.05
+"""After so long the server must have what was logged: while it has not, newer messages take the
+place of those that wait here."""
 
 
 class Inbox:
@@ -84,7 +89,7 @@ class LiveView:
 
     def run(self, stop: Event, say: Callable[[str], None] = print) -> None:
         """Show what comes until `stop` is set. say: gets what could not be used, once each."""
-        used, complained = ViewTopics(), set[str]()
+        used, complained, sent_s = ViewTopics(), set[str](), 0.0
         while not stop.is_set():
             entry = self._inbox.get(_POLL_S)
             if entry is None:
@@ -94,11 +99,13 @@ class LiveView:
                 self._scene.use_topics(used)
             self._scene.take(*entry)
             self._lay_out()
+            if time.monotonic() - sent_s > _SEND_S:
+                send(self._recording, lambda: not stop.is_set())
+                sent_s = time.monotonic()
             for what, reason in self._scene.reasons.items():
                 if what not in complained:
                     complained.add(what)
                     say(f"not all of {what} can be shown: {reason}")
-        self._recording.flush()
 
     def _lay_out(self) -> None:
         """Anew when there are more cameras, and when the first head shows where to look from."""

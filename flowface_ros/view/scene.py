@@ -67,6 +67,7 @@ class Scene:
         self._pace = _Pace(options.rate_hz)
         self._camera_paces: dict[str, _Pace] = {}
         self._frame, self._axes = options.frame, ""
+        self._tracked = False
         self._faces: dict[str, FaceRecord] = {}
         self._faces_ns: int | None = None
         self._drawn_ns: int | None = None
@@ -87,6 +88,7 @@ class Scene:
                 view = CameraView(self._recording, name, self._options.max_width)
                 self._cameras[name] = view
                 self._camera_paces[name] = _Pace(self._options.rate_hz)
+        self._tracked = bool(topics.faces)
         self._handlers = {
             **{topic: of_camera(self._take_image, name) for topic, name in topics.images.items()},
             **{topic: of_camera(self._take_info, name) for topic, name in topics.infos.items()},
@@ -206,6 +208,8 @@ class Scene:
     def _lookup(self, source: str, stamp: int) -> Array | None:
         """view_from_source, None when it is not known."""
         frames = [camera.frame for camera in self._cameras.values() if camera.frame]
+        if not self._frame and self._tracked:
+            return None  # the first faces will say which frame it is
         target = self._frame or next(iter(frames), source)
         self._orient(optical=target in frames)
         try:

@@ -24,7 +24,7 @@ _END_S = 5.0
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
-_NO_ANALYTICS = '{"analytics_enabled": false}'
+_NO_ANALYTICS = '{"analytics_enabled": false, "analytics_id": "", "metadata": {}}'
 
 
 class ViewServer:
@@ -70,9 +70,7 @@ class ViewServer:
         while not (_listens(self._data_port) and _listens(self._web_port)):
             if not self.running or time.monotonic() > end:
                 self.__exit__(None, None, None)
-                assert self._process.stderr is not None
-                text = self._process.stderr.read().decode(errors="replace").strip()
-                raise OSError(f"the viewer's server did not start: {text or 'no answer'}")
+                raise OSError(f"the viewer's server did not start: {self._last_words()}")
             time.sleep(_POLL_S)
         return self
 
@@ -90,6 +88,11 @@ class ViewServer:
                 self._process.kill()
         self._page.close()
         self._settings.cleanup()
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no answer"
 
     def _command(self, memory: str) -> list[str]:
         return [
