@@ -95,7 +95,9 @@ class FaceDetector:
         if not 0.01 <= smallest_face <= 0.5:
             raise ValueError(f"smallest_face is {smallest_face}, must be from 0.01 to 0.5")
         self._short_range, self._full_range = (
-            OnnxSession(WEIGHTS_FOLDER / f"detector_{name}.onnx", device, threads=threads)
+            OnnxSession(
+                WEIGHTS_FOLDER / f"detector_{name}.onnx", device, "fp32", threads, small=True
+            )
             for name in ("short_range", "full_range")
         )
         self._anchors = anchor_centres(_SHORT_RANGE_ANCHORS) * _SHORT_RANGE_SIDE

@@ -79,7 +79,7 @@ class LandmarkNet:
 
     def __init__(self, device: str = "auto", precision: str = "fp32", threads: int = 1) -> None:
         self._session = OnnxSession(
-            WEIGHTS_FOLDER / "landmarks_478.onnx", device, precision, threads
+            WEIGHTS_FOLDER / "landmarks_478.onnx", device, precision, threads, small=True
         )
         self.device = self._session.device
 

@@ -34,6 +34,14 @@ def test_batch_gives_what_single_pictures_give(session: OnnxSession) -> None:
             np.testing.assert_allclose(alone[name][0], together[name][i], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch", [0, 1, 2, 5])
+def test_threads_share_the_batch_of_a_small_network(session: OnnxSession, batch: int) -> None:
+    shared = OnnxSession(NETWORK, device="cpu", threads=2, small=True)
+    expected, found = (s.run(image=pictures(batch)) for s in (session, shared))
+    for name in session.outputs:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
 def test_empty_batch_gives_empty_outputs(session: OnnxSession) -> None:
     outputs = session.run(image=pictures(0))
     assert {name: array.shape for name, array in outputs.items()} == {
