@@ -35,26 +35,28 @@ def _color(rng: np.random.Generator, colorful: float = 0.06) -> NDArray[np.float
     return np.clip(rng.uniform(0.08, 0.95) + rng.normal(0, colorful * strong, 3), 0.02, 1)
 
 
-def _gradient(rng: np.random.Generator, w: int, h: int) -> NDArray[np.float64]:
-    y, x = np.mgrid[0:h, 0:w]
+def _gradient(rng: np.random.Generator, w: int, h: int) -> NDArray[np.float32]:
     direction = rng.normal(0, 1, 2)
-    t = x / w * direction[0] + y / h * direction[1]
-    return 1 + rng.uniform(0, 0.35) * (t - t.mean())[..., None]
+    x, y = np.arange(w) / w * direction[0], np.arange(h)[:, None] / h * direction[1]
+    t = (x - x.mean() + (y - y.mean())).astype(np.float32)
+    return 1 + np.float32(rng.uniform(0, 0.35)) * t[..., None]
 
 
-def _wall(rng: np.random.Generator, w: int, h: int) -> NDArray:
-    noise = cv2.resize(fractal_noise(rng, 256, 2, 128, 0.9), (w, h))[..., None]
-    wall = _color(rng, 0.05) * _gradient(rng, w, h) * (1 + rng.uniform(0, 0.08) * noise)
+def _wall(rng: np.random.Generator, w: int, h: int) -> NDArray[np.float32]:
+    noise = cv2.resize(fractal_noise(rng, 256, 2, 128, 0.9), (w, h))
+    color, shade = _color(rng, 0.05), _gradient(rng, w, h)[..., 0]
+    shade = shade * (1 + np.float32(rng.uniform(0, 0.08)) * noise)
     if rng.random() < 0.5:  # bricks or tiles
         pitch_x, pitch_y = rng.uniform(0.06, 0.4) * w, rng.uniform(0.04, 0.3) * h
-        y, x = np.mgrid[0:h, 0:w]
+        x, y = np.arange(w), np.arange(h)[:, None]
         row = np.floor(y / pitch_y)
         offset = x + (row % 2) * pitch_x * rng.choice([0, 0.5])
-        joint = np.minimum(np.mod(offset, pitch_x) / w, np.mod(y, pitch_y) / w) < 0.008
-        wall = wall * np.where(joint, rng.uniform(0.5, 1.3), 1.0)[..., None]
-        tile = rng.normal(1, 0.08, (64, 64))
-        wall = wall * tile[row.astype(int) % 64, (offset // pitch_x).astype(int) % 64][..., None]
-    return wall
+        column = np.floor(offset / pitch_x)
+        joint = np.minimum((offset - column * pitch_x) / w, np.mod(y, pitch_y) / w) < 0.008
+        shade *= np.where(joint, np.float32(rng.uniform(0.5, 1.3)), np.float32(1))
+        tile = rng.normal(1, 0.08, (64, 64)).astype(np.float32)
+        shade *= tile[row.astype(int) % 64, column.astype(int) % 64]
+    return shade[..., None] * color.astype(np.float32)
 
 
 def _rectangle(picture: NDArray, corners: NDArray, color: NDArray) -> None:
