@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 from view_world import (
     CAMERAS,
     IMAGE_TOPICS,
@@ -37,7 +38,7 @@ from view_world import (
 from flowface_ros.bag.face_messages import read_mesh
 from flowface_ros.head.blendshapes import ARKIT_NAMES, blendshapes_from_state
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.rigid import transform
+from flowface_ros.rigid import rotation_from_rotvec, transform
 from flowface_ros.track.tracked_head import face_pose
 from flowface_ros.view.scene import Scene, SceneOptions
 from flowface_ros.view.topics import ViewTopics
@@ -226,6 +227,22 @@ def test_curves_have_names_and_values(show: Show) -> None:
     assert log.values("/plots/reprojection/p1/right", "Scalars:scalars")[0] == pytest.approx([0.7])
     position = log.values("/plots/position/p1", "Scalars:scalars")[4]
     assert position == pytest.approx(face_pose(MODEL, state(4))[:3, 3], abs=1e-6)
+
+
+def test_a_turn_through_the_back_has_no_step(show: Show) -> None:
+    def turning() -> Iterable[tuple[str, Any]]:
+        for index in range(SETS):
+            still = head(index)
+            turn = rotation_from_rotvec([0.0, 0.0, 0.3 * (index - SETS / 2)])
+            rotation = turn @ rotation_from_rotvec(still.state.rotation)
+            rotvec = Rotation.from_matrix(rotation).as_rotvec()
+            turned = replace(still, state=replace(still.state, rotation=rotvec))
+            yield "/tracker/faces", faces(index, turned)
+
+    _, log = show(turning())
+    yaw = np.array(log.values("/plots/rotation/p1", "Scalars:scalars"))[:, 2]
+    assert np.diff(yaw) == pytest.approx(np.degrees(0.3), abs=1e-3)
+    assert yaw.min() < 180 < yaw.max() or yaw.min() < -180 < yaw.max()
 
 
 def test_who_has_left_is_taken_away(show: Show) -> None:
