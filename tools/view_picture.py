@@ -48,7 +48,7 @@ def picture(url: str, moment: float, wait_s: float) -> np.ndarray:
         page.wait_for_timeout(1000 * wait_s / 4)
         data = page.screenshot(timeout=1000 * max(60.0, wait_s))
         browser.close()
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
 
 
 def serve(bags: list[Path]) -> subprocess.Popen[str]:

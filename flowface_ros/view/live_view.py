@@ -88,7 +88,16 @@ class LiveView:
         self._inbox.put(topic, message)
 
     def run(self, stop: Event, say: Callable[[str], None] = print) -> None:
-        """Show what comes until `stop` is set. say: gets what could not be used, once each."""
+        """Show what comes until `stop` is set or the viewer's server is gone.
+
+        say: gets what could not be used, once each.
+        """
+        try:
+            self._run(stop, say)
+        except OSError as error:
+            say(str(error))
+
+    def _run(self, stop: Event, say: Callable[[str], None]) -> None:
         used, complained, sent_s = ViewTopics(), set[str](), 0.0
         while not stop.is_set():
             entry = self._inbox.get(_POLL_S)

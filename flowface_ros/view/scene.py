@@ -102,9 +102,9 @@ class Scene:
                 self._handlers[topic] = take
 
     def take(self, topic: str, message: Any) -> None:
-        """Log what a message says."""
+        """Log what a message says; those of topics that are not shown are left out."""
         try:
-            self._handlers[topic](message)
+            self._handlers.get(topic, _ignore)(message)
         except ValueError as error:
             self._refuse(topic, error)
 
@@ -231,6 +231,10 @@ class Scene:
     def _refuse(self, what: str, error: ValueError) -> None:
         self.unusable[what] += 1
         self.reasons[what] = str(error)
+
+
+def _ignore(message: Any) -> None:
+    """A subscription that was left may still have brought a message."""
 
 
 class _Pace:
