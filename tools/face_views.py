@@ -21,7 +21,7 @@ from flowface_ros import rigid
 from flowface_ros.align.crop import FACE_MARGIN, Crop, crop_from_points, cut
 from flowface_ros.align.landmark_net import CROP_SIZE, LandmarkNet
 from flowface_ros.camera.camera import Camera
-from flowface_ros.head.blendshapes import state_from_blendshapes
+from flowface_ros.head.blendshapes import ARKIT_NAMES, state_from_blendshapes
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
@@ -43,6 +43,9 @@ _CAMERA_FROM_FACING_HEAD = np.diag([1.0, -1.0, -1.0])
 _MIDLINE = np.array([[0.0, 0.0, 0.0], [0.0, 0.05, 0.0]])
 """From the head's origin upwards; its direction in the picture is the roll, in profiles too."""
 
+_BLINKS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+_SHUTTING = (0.3, 1.0)
+
 _BARE = Odds(glasses=0.0, hat=0.0, scarf=0.0)
 
 
@@ -52,7 +55,8 @@ class ViewRange:
 
     size_px: of the picture. face_px: shortest and longest crop side, pixels of the picture.
     frontal: share of pictures within yaw_deg; the others go on to a profile.
-    expression: factor on the expressions. occluded: share of pictures with a thing before the face.
+    expression: factor on the expressions. shut: share of pictures with both eyes shutting or shut.
+    occluded: share of pictures with a thing before the face.
     degraded: whether noise, blur and compression are added and the crop is off as a tracker's is.
     """
 
@@ -63,6 +67,7 @@ class ViewRange:
     roll_deg: float = 0.0
     frontal: float = 1.0
     expression: float = 0.0
+    shut: float = 0.0
     occluded: float = 0.0
     degraded: bool = False
     odds: Odds = _BARE
@@ -171,6 +176,8 @@ def _posed(
     room = max(0.0, ranges.size_px / 2 - 0.3 * side_px) / focal * distance
     offset = rng.uniform(-room, room, 2)
     weights = ranges.expression * curves.weights(rng.uniform(0, _EXPRESSION_SECONDS))
+    if ranges.shut and rng.random() < ranges.shut:
+        weights[_BLINKS] = np.maximum(weights[_BLINKS], rng.uniform(*_SHUTTING))
     base = replace(
         neutral_state(model),
         shape=person.shape,

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from face_views import face_views
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.sparse import csr_array
+from scipy.optimize import minimize, nnls
 from scipy.spatial import cKDTree
+from sigma_design import SigmaDesign
 from sigma_report import figures, print_figures
 from sigma_samples import RANGES, Samples, collect
 
@@ -27,19 +27,13 @@ from flowface_ros.align.embedding import (
 )
 from flowface_ros.align.landmark_errors import (
     ERRORS_FILE,
-    FACING_KNOTS,
     FAILURE_KNOTS,
+    FAILURE_MISFIT_KNOTS_MM,
     IRIS_COUNT,
-    MISFIT_KNOTS_MM,
-    OPENNESS_KNOTS,
-    PRESENCE_KNOTS,
-    SIZE_KNOTS_PX,
     TABLE_GRID,
-    TURN_KNOTS_DEG,
     ErrorTables,
     hat_weights,
     logit,
-    normals_of,
     write_errors,
 )
 from flowface_ros.head.atlas import texel_grid
@@ -57,6 +51,9 @@ _NEAR_M, _FAR_M = 0.006, 0.02
 farther than the second, the interpolation's own error is taken off there too."""
 _RIDGE = 1e-3
 _REWEIGHTS = 8
+_FAILED_M = 0.015
+"""Median distance over a head from which on the network has taken something else for the face, or
+the face for one that looks elsewhere. Other errors end at 10 mm, these are mostly above 25."""
 _PRIOR_WEIGHT = 3.0
 """Pictures' worth of the belief that a factor is 1."""
 
@@ -65,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=ERRORS_FILE)
     parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--people", type=int, default=280)
+    parser.add_argument("--people", type=int, default=720)
     parser.add_argument("--views", type=int, default=6, help="pictures of each")
     args = parser.parse_args()
 
@@ -136,11 +133,14 @@ def learn_sigma(
     """The tables whose Gaussian likelihood of the errors (F, R, 2) is highest.
 
     Log sigma is linear in the tables' values, so the problem is convex and has one answer. Where
-    the network sees no face its points are off by one amount everywhere; that is learned apart.
+    the network sees no face, or sees one where there is none, its points are off by one amount
+    everywhere; that is learned apart.
     """
     seen = samples.presence >= _FACE_PRESENCE
-    squared = (error[learning & seen] ** 2).mean(axis=2)
-    design = _Design(model, samples, learning & seen)
+    failed = np.median(np.linalg.norm(error, axis=2), axis=1) > _FAILED_M
+    usual = learning & seen & ~failed
+    squared = (error[usual] ** 2).mean(axis=2)
+    design = SigmaDesign(model, samples, usual)
     start = np.zeros(design.size)
     start[design.rows] = 0.5 * np.log(np.median(squared, axis=0))
     faces = len(squared)
@@ -154,18 +154,41 @@ def learn_sigma(
         return total / faces, (design.pulled(1 - ratio) + _PRIOR_WEIGHT * prior) / faces
 
     found = minimize(energy, start, jac=True, method="L-BFGS-B", options={"maxiter": 400})
-    lost = learning & ~seen
-    explained = np.exp(2 * _Design(model, samples, lost).log_sigma(found.x))
-    failure = _failure(samples.presence[lost], (error[lost] ** 2).mean(axis=2), explained)
+    odds = hat_weights(np.array([logit(p) for p in samples.presence]), FAILURE_KNOTS)
+    misfit_mm = np.array([1e3 * pose.misfit for pose in samples.poses])
+    misfit = hat_weights(np.log(misfit_mm), np.log(FAILURE_MISFIT_KNOTS_MM))
+    taken, lost = learning & seen, learning & ~seen
+    unexplained = np.where(failed, (error**2).mean(axis=(1, 2)), 0.0)
+    rare = _rare_failures(odds[taken], misfit[taken], unexplained[taken])
+    explained = np.exp(2 * SigmaDesign(model, samples, lost).log_sigma(found.x))
+    explained += (misfit[lost] @ rare[0])[:, None]
+    added = _failures(odds[lost], (error[lost] ** 2).mean(axis=2), explained)
+    failure = np.concatenate([added[:, None] + rare[0], rare])
     return ErrorTables(
         model.atlas_hash, correction, **design.split(found.x), failure=failure, provenance={}
     )
 
 
-def _failure(presence: Array, squared: Array, explained: Array) -> Array:
-    """Metres at `FAILURE_KNOTS` whose squares, added to the explained variance (F, R), make the
-    squared errors (F, R) most likely."""
-    weights = hat_weights(np.array([logit(p) for p in presence]), FAILURE_KNOTS)[:, :-1]
+def _rare_failures(odds: Array, misfit: Array, squared: Array) -> Array:
+    """Variance (K, 3) at the K `FAILURE_KNOTS` from 0 on and `FAILURE_MISFIT_KNOTS_MM`; it falls
+    with the presence and rises with the misfit.
+
+    odds (F, 6), misfit (F, 3): weights of the knots. squared: (F,) errors of pictures with a
+    presence, 0 for those which did not fail. By least squares: their expectation is what the
+    variance lacks. A likelihood would rather leave rare failures unexplained.
+    """
+    # In steps from knot to knot, none of which is negative.
+    falling = np.cumsum(odds[:, FAILURE_KNOTS >= 0], axis=1)
+    rising = np.cumsum(misfit[:, ::-1], axis=1)[:, ::-1]
+    steps, _ = nnls((falling[:, :, None] * rising[:, None]).reshape(len(odds), -1), squared)
+    table = steps.reshape(falling.shape[1], rising.shape[1])
+    return np.cumsum(np.cumsum(table[::-1], axis=0)[::-1], axis=1)
+
+
+def _failures(odds: Array, squared: Array, explained: Array) -> Array:
+    """Variances at the `FAILURE_KNOTS` below 0 that, added to the explained one (F, R), make the
+    squared errors (F, R) of pictures without a presence most likely. odds: (F, 6)."""
+    weights = odds[:, FAILURE_KNOTS < 0]
 
     def energy(log_failure: Array) -> tuple[float, Array]:
         added = np.exp(2 * log_failure)
@@ -175,81 +198,7 @@ def _failure(presence: Array, squared: Array, explained: Array) -> Array:
         return total, 2 * added * (weights.T @ slope)
 
     start = np.full(weights.shape[1], np.log(0.01))
-    found = minimize(energy, start, jac=True, method="L-BFGS-B")
-    # The last knot is where a face is seen: nothing is added there.
-    return np.append(np.exp(found.x), 0.0)
-
-
-class _Design:
-    """Log sigma (F, R) as a linear function of all tables' values in one vector."""
-
-    def __init__(self, model: HeadModel, samples: Samples, chosen: NDArray[np.bool_]) -> None:
-        grid = texel_grid(model, TABLE_GRID)
-        self._texels = len(grid.points)
-        row_count = self._texels + IRIS_COUNT
-        self._shapes: dict[str, tuple[int, ...]] = {
-            "log_sigma": (row_count,),
-            "turn": (row_count,),
-            "facing": (len(FACING_KNOTS), len(TURN_KNOTS_DEG)),
-            "presence": (len(PRESENCE_KNOTS),),
-            "misfit": (len(MISFIT_KNOTS_MM),),
-            "size": (len(SIZE_KNOTS_PX),),
-            "openness": (len(OPENNESS_KNOTS),),
-        }
-        ends = np.cumsum([np.prod(shape) for shape in self._shapes.values()]).astype(int)
-        starts = [0, *ends[:-1]]
-        self._slices = {n: slice(a, b) for n, a, b in zip(self._shapes, starts, ends, strict=True)}
-        self.size, self.rows = int(ends[-1]), self._slices["log_sigma"]
-        index = np.flatnonzero(chosen)
-        misfit_mm = np.array([1e3 * samples.poses[i].misfit for i in index])
-        self._shared = np.column_stack(
-            [
-                hat_weights(np.array([logit(p) for p in samples.presence[index]]), PRESENCE_KNOTS),
-                hat_weights(np.log(misfit_mm), np.log(MISFIT_KNOTS_MM)),
-                hat_weights(np.log(samples.size_px[index]), np.log(SIZE_KNOTS_PX)),
-            ]
-        )
-        self._turn = np.radians(samples.turn_deg[index])
-        self._openness = hat_weights(samples.openness[index], OPENNESS_KNOTS)
-        self._facing = self._facing_matrix(normals_of(model, grid.points), samples, index)
-
-    def _facing_matrix(
-        self, normals: Array, samples: Samples, index: NDArray[np.int64]
-    ) -> csr_array:
-        """(F R, facing values): bilinear between the knots; an iris faces as its head does."""
-        parts = []
-        for i in index:
-            pose = samples.poses[i]
-            facing = np.concatenate([normals @ pose.toward_camera, np.ones(IRIS_COUNT)])
-            at_facing = hat_weights(facing, FACING_KNOTS)
-            at_turn = hat_weights(pose.off_axis_deg, TURN_KNOTS_DEG)
-            parts.append((at_facing[:, :, None] * at_turn).reshape(len(facing), -1))
-        return csr_array(np.concatenate(parts).astype(np.float32))
-
-    def log_sigma(self, values: Array) -> Array:
-        shared = self._shared @ values[self._slices["presence"].start : self._slices["size"].stop]
-        result = (self._facing @ values[self._slices["facing"]]).reshape(len(shared), -1)
-        result += values[self.rows] + shared[:, None]
-        result += self._turn[:, None] * values[self._slices["turn"]]
-        openness = self._openness @ values[self._slices["openness"]]
-        result[:, self._texels :] += np.repeat(openness, IRIS_COUNT // 2, axis=1)
-        return result
-
-    def pulled(self, gradient: Array) -> Array:
-        """The transpose of `log_sigma`: (F, R) to (size,)."""
-        of_irises = gradient[:, self._texels :].reshape(len(gradient), 2, -1).sum(axis=2)
-        return np.concatenate(
-            [
-                gradient.sum(axis=0),
-                self._turn @ gradient,
-                self._facing.T @ gradient.ravel(),
-                self._shared.T @ gradient.sum(axis=1),
-                np.einsum("fek,fe->k", self._openness, of_irises),
-            ]
-        )
-
-    def split(self, values: Array) -> dict[str, Array]:
-        return {n: values[self._slices[n]].reshape(shape) for n, shape in self._shapes.items()}
+    return np.exp(2 * minimize(energy, start, jac=True, method="L-BFGS-B").x)
 
 
 if __name__ == "__main__":

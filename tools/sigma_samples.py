@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 RANGES = ViewRange(
     288, (60, 360), yaw_deg=45, pitch_deg=30, roll_deg=25, frontal=0.65, expression=1.0,
-    occluded=0.15, degraded=True, odds=Odds(),
+    shut=0.15, occluded=0.15, degraded=True, odds=Odds(),
 )  # fmt: skip
 
 

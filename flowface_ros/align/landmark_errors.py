@@ -6,7 +6,10 @@ Learned by `tools/learn_sigma.py` from pictures whose truth is known, in metres 
   face on the far side, the back of the head is not a plane), which is taken off;
 - the rest, whose standard deviation is a product: a factor per place on the face, and one for each
   thing that can be seen at run time (how a place faces the camera, how far the head is turned, how
-  sure the network is of a face, how badly the points fit a head, how large the face is).
+  sure the network is of a face, how badly the points fit a head, how large the face is, how open
+  the eyes are);
+- what is added where the network may have taken something else for a face: all points are off then,
+  by centimetres.
 """
 
 from __future__ import annotations
@@ -42,13 +45,15 @@ FACING_KNOTS = np.array([-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0])
 TURN_KNOTS_DEG = np.array([0.0, 20.0, 40.0, 60.0, 90.0])
 PRESENCE_KNOTS = np.array([0.0, 3.0, 6.0, 9.0])
 """Logit of the presence, where it says that there is a face."""
-FAILURE_KNOTS = np.array([-9.0, -6.0, -3.0, 0.0])
-"""Logit of the presence, where it says that there is none."""
-MISFIT_KNOTS_MM = np.array([2.0, 3.0, 4.0, 6.0, 10.0, 20.0])
+FAILURE_KNOTS = np.array([-9.0, -6.0, -3.0, 0.0, 4.0, 9.0])
+"""Logit of the presence, for the part of all points' errors that comes with a failure."""
+MISFIT_KNOTS_MM = np.array([2.0, 3.0, 4.0, 6.0, 10.0])
+FAILURE_MISFIT_KNOTS_MM = np.array([4.0, 8.0, 16.0])
+"""For failures too: points that fit no head are no face's."""
 SIZE_KNOTS_PX = np.array([30.0, 60.0, 120.0, 240.0])
 """Picture pixels per 0.16 m, the height of a face."""
 OPENNESS_KNOTS = np.array([0.0, 0.1, 0.2, 0.3])
-"""Gap between the lids over the width of the eye; for the irises alone."""
+"""Gap between the lids over the width of the eye; for the irises and the lids."""
 
 FACE_HEIGHT_M = 0.16
 _SMALLEST_SIGMA_PX = 0.4
@@ -66,8 +71,10 @@ class ErrorTables:
 
     correction: (R, 6, 2) metres per entry of `turn_features`; x, y of an upright crop.
     log_sigma: (R,) log metres. turn: (R,) per radian that the face is turned away, and facing:
-    (7, 5), presence: (4,), misfit: (6,), size: (4,), openness: (4,) at the knots above are added
-    to it. failure: (4,) metres, a part of its own.
+    (7, 5), presence: (4,), misfit: (5,), size: (4,), and for an eye's iris openness: (4,), for its
+    lids lids: (4,), at the knots above, are added to it.
+    failure: (4,) and failure_misfit: (2,), log metres that add up to the log sigma of a part that
+    all points share.
     provenance: how it was made, for which head, and the figures reached.
     """
 
@@ -80,6 +87,7 @@ class ErrorTables:
     misfit: Array
     size: Array
     openness: Array
+    lids: Array
     failure: Array
     provenance: dict[str, Any]
 
@@ -97,7 +105,19 @@ def read_errors(path: Path = ERRORS_FILE) -> ErrorTables:
             tables = ErrorTables(int(header["atlas_hash"], 16), **arrays, provenance=header)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a table of landmark errors: {error}") from error
+    expected = {
+        "facing": (len(FACING_KNOTS), len(TURN_KNOTS_DEG)),
+        "presence": PRESENCE_KNOTS.shape,
+        "misfit": MISFIT_KNOTS_MM.shape,
+        "size": SIZE_KNOTS_PX.shape,
+        "openness": OPENNESS_KNOTS.shape,
+        "lids": OPENNESS_KNOTS.shape,
+        "failure": (len(FAILURE_KNOTS), len(FAILURE_MISFIT_KNOTS_MM)),
+    }
     for name, array in arrays.items():
+        shape = expected.get(name, array.shape)
+        if array.shape != shape:
+            raise ValueError(f"{path}: {name} has shape {array.shape}, must be {shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} holds values that are not finite")
     return tables
@@ -129,6 +149,7 @@ class LandmarkErrors:
         self._turn = _extended(rows, tables.turn, irises)
         self._correction = _extended(rows, tables.correction, irises)
         self._normals = normals_of(model, grid.points)
+        self._lids = lid_shares(model, grid.points)
         self._tables = tables
 
     def correction(self, pose: LandmarkPose) -> Array:
@@ -145,18 +166,22 @@ class LandmarkErrors:
         """
         t = self._tables
         size_px = FACE_HEIGHT_M * pose.scale * picture_scale
-        shared = np.interp(logit(presence), PRESENCE_KNOTS, t.presence)
-        shared += np.interp(np.log(max(1e3 * pose.misfit, 1e-3)), np.log(MISFIT_KNOTS_MM), t.misfit)
+        log_misfit, odds = np.log(max(1e3 * pose.misfit, 1e-3)), logit(presence)
+        shared = np.interp(odds, PRESENCE_KNOTS, t.presence)
+        shared += np.interp(log_misfit, np.log(MISFIT_KNOTS_MM), t.misfit)
         shared += np.interp(np.log(max(size_px, 1.0)), np.log(SIZE_KNOTS_PX), t.size)
         turned = hat_weights(pose.off_axis_deg, TURN_KNOTS_DEG) @ t.facing.T
         log_sigma = self._log_sigma + shared + np.radians(pose.off_axis_deg) * self._turn
         facing = self._normals @ pose.toward_camera
         log_sigma[:-IRIS_COUNT] += np.interp(facing, FACING_KNOTS, turned)
         log_sigma[-IRIS_COUNT:] += turned[-1]
-        openness = np.interp(eye_openness(points_crop), OPENNESS_KNOTS, t.openness)
-        log_sigma[-IRIS_COUNT:] += np.repeat(openness, IRIS_COUNT // 2)
-        failure = np.interp(logit(presence), FAILURE_KNOTS, t.failure)
-        sigma = np.hypot(np.exp(log_sigma), failure) * max(pose.scale, _SMALLEST_SCALE)
+        openness = eye_openness(points_crop)
+        log_sigma[:-IRIS_COUNT] += self._lids @ np.interp(openness, OPENNESS_KNOTS, t.lids)
+        of_iris = np.interp(openness, OPENNESS_KNOTS, t.openness)
+        log_sigma[-IRIS_COUNT:] += np.repeat(of_iris, IRIS_COUNT // 2)
+        of_misfit = hat_weights(log_misfit, np.log(FAILURE_MISFIT_KNOTS_MM))
+        failure = hat_weights(odds, FAILURE_KNOTS) @ t.failure @ of_misfit
+        sigma = np.sqrt(np.exp(2 * log_sigma) + failure) * max(pose.scale, _SMALLEST_SCALE)
         return np.maximum(sigma, _SMALLEST_SIGMA_PX)
 
 
@@ -171,6 +196,14 @@ def eye_openness(points_crop: Array) -> Array:
     upper, lower, outer, inner = (points_crop[list(rows)] for rows in np.transpose(_LIDS))
     gap = np.linalg.norm(upper - lower, axis=1)
     return gap / np.maximum(np.linalg.norm(outer - inner, axis=1), 1e-6)
+
+
+def lid_shares(model: HeadModel, points: SurfacePoints) -> Array:
+    """How much (N, 2) surface points belong to the lids of the right and the left eye, 0 to 1."""
+    inside = np.zeros((model.vertex_count, 2))
+    for column, side in enumerate(("right", "left")):
+        inside[model.vertex_groups[f"{side}_eyelids"], column] = 1
+    return points.interpolate(model.triangles, inside)
 
 
 def logit(presence: float) -> float:

@@ -49,8 +49,9 @@ def frontal_log_sigma(model: HeadModel, grid: TexelGrid) -> NDArray[np.float32]:
     network that starts from the landmarks starts with."""
     scale = CROP_SIZE / (FACE_MARGIN * FACE_HEIGHT_M)
     pose = LandmarkPose(np.array([[1.0, 0, 0], [0, -1.0, 0]]), scale, _USUAL_MISFIT_M)
-    no_points = np.zeros((IRIS_POINTS.stop, 2))
-    sigma = LandmarkErrors(model, grid).sigma(pose, no_points, _USUAL_PRESENCE, 1.0)
+    head = landmark_points(model).interpolate(model.triangles, model.template)
+    mean_points = scale * head @ pose.rotation.T
+    sigma = LandmarkErrors(model, grid).sigma(pose, mean_points, _USUAL_PRESENCE, 1.0)
     return np.log(sigma[: len(grid.points)]).astype(np.float32)
 
 

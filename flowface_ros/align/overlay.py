@@ -16,6 +16,7 @@ SIGMA_RANGE_PERCENT = (0.5, 20.0)
 """Of the height of the face: where the colours begin and end, on a logarithmic scale."""
 _SMALLEST_WIDTH = 480
 """Smaller pictures are enlarged by a whole number, so that single points can be told apart."""
+_LONGEST_ENLARGED = 4 * _SMALLEST_WIDTH
 _SHIFT = 4
 """Bits after the binary point of the coordinates that OpenCV draws."""
 _LEGEND_HEIGHT = 34
@@ -33,11 +34,13 @@ def draw_observations(image: Image, observations: Sequence[Observation]) -> Imag
     dots lowest. A legend is put below the picture.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
-    factor = max(1, -(-_SMALLEST_WIDTH // image.shape[1]))
+    wanted = -(-_SMALLEST_WIDTH // image.shape[1])
+    factor = max(1, min(wanted, _LONGEST_ENLARGED // max(image.shape[:2])))
     size = (image.shape[1] * factor, image.shape[0] * factor)
     canvas = cv2.resize(canvas, size, interpolation=cv2.INTER_LINEAR)
     for observation in observations:
         _draw_points(canvas, observation, factor)
+    canvas = _padded(canvas, max(_SMALLEST_WIDTH, canvas.shape[1]))
     return np.concatenate([canvas, _legend(canvas.shape[1])])
 
 
@@ -59,7 +62,8 @@ def sigma_colors(sigma_percent: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def contact_sheet(pictures: Sequence[Image], columns: int, width: int) -> Image:
-    """Pictures side by side, each made `width` pixels wide, on black."""
+    """Pictures side by side, each made to fit `width` pixels and three times as many lines, on
+    black."""
     rows = []
     for start in range(0, len(pictures), columns):
         row = [_resized(p, width) for p in pictures[start : start + columns]]
@@ -71,8 +75,13 @@ def contact_sheet(pictures: Sequence[Image], columns: int, width: int) -> Image:
 
 
 def _resized(picture: Image, width: int) -> Image:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    scale = min(width / picture.shape[1], 3 * width / picture.shape[0])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return _padded(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), width)
+
+
+def _padded(picture: Image, width: int) -> Image:
+    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)))
 
 
 def _draw_points(canvas: Image, observation: Observation, factor: int) -> None:

@@ -144,3 +144,46 @@ def test_wrong_calls(
     files = {"PORTRAIT": str(portrait), "TEXT": str(text)}
     assert align(*(files.get(a, a) for a in arguments)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5000, 2, 3), (1, 5000, 3)])
+def test_pictures_of_odd_shapes_are_drawn(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    cv2.imwrite(str(tmp_path / "odd.png"), np.full(shape, 90, np.uint8))
+    odd, out = str(tmp_path / "odd.png"), tmp_path / "out.png"
+    assert cli.main(["align", odd, odd, "--out", str(out)]) == 1
+    assert cli.main(["align", odd, "--out", str(out)]) == 1
+    drawn = cv2.imread(str(out))
+    assert drawn is not None
+    assert max(drawn.shape) < 6000
+
+
+def test_a_turned_photograph_is_taken_upright(tmp_path: Path, portrait: Path) -> None:
+    image = cv2.imread(str(portrait))
+    _, data = cv2.imencode(".jpg", cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE))
+    # An Exif segment with one entry: orientation 6, to be turned clockwise for display.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    content = data.tobytes()
+    (tmp_path / "turned.jpg").write_bytes(content[:2] + segment + content[2:])
+    out = tmp_path / "out.png"
+    assert cli.main(["align", str(tmp_path / "turned.jpg"), "--out", str(out)]) == 0
+    assert cv2.imread(str(out)).shape[1] == image.shape[1]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_other_pixel_formats_are_taken(tmp_path: Path, portrait: Path, depth: type) -> None:
+    image = cv2.imread(str(portrait)).astype(depth)
+    image *= 1 if depth == np.uint8 else 257
+    alpha = np.full_like(image[..., :1], np.iinfo(depth).max // 2)
+    cv2.imwrite(str(tmp_path / "picture.png"), np.concatenate([image, alpha], axis=2))
+    arguments = ["align", str(tmp_path / "picture.png"), "--out", str(tmp_path / "out.png")]
+    assert cli.main(arguments) == 0
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "picture.png"])
+def test_empty_files_are_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).touch()
+    assert cli.main(["align", str(tmp_path / name), "--out", str(tmp_path / "out.png")]) == 2
+    assert name in capsys.readouterr().err
