@@ -20,6 +20,34 @@ class PriorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SteadyConfig:
+    """What an aligner does not know of a person: displacements of the points on the head, the same
+    in all views and for as long as it looks. Standard deviations over people; `measure_steady`
+    measures them. Axes are the head's: to its left, up, forward."""
+
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of all points together, metres."""
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of all points together about the axes, rad: a face that is taken to look up or down."""
+    scale: float = 0.0
+    """Of all points away from their middle, relative."""
+    field_variance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Variance of a smooth field along the axes, over that of the stated sigmas."""
+    field_length: float = 0.04
+    """Distance (m) at which the field's correlation has fallen to exp(-1/2)."""
+
+    def __post_init__(self) -> None:
+        if not self.field_length > 0:
+            raise ValueError(f"steady.field_length is {self.field_length}, must be > 0")
+        for name in ("shift", "turn", "field_variance"):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(value >= 0 for value in values):
+                raise ValueError(f"steady.{name} is {values}, must be three numbers >= 0")
+        if not self.scale >= 0:
+            raise ValueError(f"steady.scale is {self.scale}, must be >= 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
     """How observation errors are distributed, beyond each point's own sigma."""
 
@@ -34,6 +62,8 @@ class NoiseConfig:
     """How far correlation weakens the observations against the priors, in [0, 1]: 1 lets them count
     as their effective number, 0 as if independent. Errors that neighbours share leave what moves
     one against the other, lids and lips, better known than the effective number says."""
+    steady: SteadyConfig | None = None
+    """What is wrong in all views and frames alike; None for errors that average out."""
 
 
 @dataclass(frozen=True, kw_only=True)

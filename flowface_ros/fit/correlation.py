@@ -35,6 +35,8 @@ class Patches:
     correlation: (G, G) mean over pairs of points of the correlated part, which is 1 at distance 0.
     share: of the variance that is correlated.
     tempering: effective number of points over N, in (0, 1], to the configured power.
+    alike: points whose squared errors are alike, each with itself: sum of the squared correlations
+        of a point, at least 1.
     """
 
     order: NDArray[np.int64]
@@ -42,6 +44,7 @@ class Patches:
     correlation: Array
     share: float
     tempering: float
+    alike: float = 1.0
 
     def score_covariance(self, whitened: Array, gram: Array) -> Array:
         """Covariance (n, n) of A^T e for whitened A (N, 3, n) with A^T A = gram and errors e of
@@ -81,16 +84,19 @@ def make_patches(model: HeadModel, points: SurfacePoints, noise: NoiseConfig) ->
     start = np.flatnonzero(np.diff(patch[order], prepend=-1))
     sorted_places = places[order]
     correlation = np.empty((len(start), len(start)))
-    total = 0.0
+    total, squares = 0.0, 0.0
     ends = np.append(start[1:], count)
     for i, (a, b) in enumerate(zip(start, ends, strict=True)):
         squared = ((sorted_places[a:b, None] - sorted_places[None]) ** 2).sum(axis=2)
         rho = np.exp(-0.5 * squared / length**2)
         total += rho.sum()
+        squares += np.square(rho).sum()
         correlation[i] = np.add.reduceat(rho.sum(axis=0), start) / (b - a) / (ends - start)
     inflation = 1 + noise.correlation_share * (total / count - 1)
     tempering = inflation**-noise.tempering
-    return Patches(order, start, correlation, noise.correlation_share, tempering)
+    share = noise.correlation_share
+    alike = 1 + share**2 * (squares / count - 1)
+    return Patches(order, start, correlation, share, tempering, alike)
 
 
 def neutral_places(model: HeadModel, points: SurfacePoints) -> Array:
@@ -133,10 +139,13 @@ def measure_correlation(
     middle = np.bincount(which[use], distance[upper][use] * pairs[upper][use], bins)
     good = weight > 0
     rho = total[good] / weight[good] / variance
-    return _fit_kernel(np.asarray(middle[good] / weight[good]), rho, weight[good])
+    return fit_kernel(np.asarray(middle[good] / weight[good]), rho, weight[good])
 
 
-def _fit_kernel(distance: Array, rho: Array, weight: Array) -> tuple[float, float]:
+def fit_kernel(distance: Array, rho: Array, weight: Array) -> tuple[float, float]:
+    """Length (m) and share of correlations (B,) found at distances (B,) in so many pairs; zeros
+    when they are no more than chance."""
+
     def kernel(d: Array, length: float, share: float) -> Array:
         return share * np.exp(-0.5 * (d / length) ** 2)
 

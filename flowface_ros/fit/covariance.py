@@ -6,7 +6,9 @@ H d = t A^T e with H = t c A^T A + P. Its error therefore has the covariance
     H^-1 (t^2 m S + P) H^-1
 
 where S is the covariance of A^T e for correlated errors of unit variance, m the variance of the
-loss's score found in the residuals over the mean weight, and P the information of the priors.
+loss's score found in the residuals over the mean weight, and P the information of the priors and of
+the box. The solution is the most probable head; where the truth is to be expected off it, because
+of bounds or because projection is not linear, the square of that is part of the covariance.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from flowface_ros.fit.correlation import Patches
-from flowface_ros.fit.problem import NormalEquations, Problem
+from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
+from flowface_ros.fit.truncation import box_sites
 
 Array = NDArray[np.float64]
 
@@ -27,8 +30,6 @@ _LEAST_FREEDOM = 0.05
 _LEAST_VARIANCE = 0.18
 """A quarter of what errors as large as their sigmas give: residuals far below their sigmas do not
 make a fit surer than the sigmas say, beyond a factor of two."""
-_ON_BOUND = 1e-9
-"""An unknown this near to its bound is held by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,30 +51,46 @@ class Posterior:
 
 
 def posterior(
-    problem: Problem, equations: NormalEquations, patches: Patches, room: tuple[Array, Array]
+    problem: Problem, estimate: Estimate, equations: NormalEquations, patches: Patches
 ) -> Posterior:
-    """Covariance at the solution. room: lowest and highest step there; where one is zero and the
-    energy falls beyond it with slope s, the truth lies about 1 / s inside, which is added as the
-    information s^2."""
+    """Mean square of the error at the solution."""
     n, t = problem.unknowns.size, problem.tempering
-    prior = equations.prior + np.diag(_bound_information(equations, room))
+    base = cho_solve(cho_factor(equations.hessian), np.eye(problem.size))
+    sites, pull = box_sites(base, equations.gradient, problem.room(estimate))
+    prior = equations.prior + np.diag(sites)
     data = equations.hessian - equations.prior
     factor = cho_factor(data + prior)
     score = data / equations.curvature / t
     score[:n, :n] = patches.score_covariance(equations.whitened, score[:n, :n])
     variance = _score_variance(problem, equations, factor, data, prior, score)
+    variance *= _uneven_curvature(equations, factor, data, patches)
     meat = t * t * variance * score + prior
     half = cho_solve(factor, meat)
     covariance = cho_solve(factor, half.T)
     covariance = 0.5 * (covariance + covariance.T)
+    if len(problem.unknowns.shape):
+        # A known shape leaves depth so little room that there the projection is linear.
+        pull[:n] -= problem.mean_pull(estimate, equations, covariance[:n, :n])
+    offset = cho_solve(factor, pull)
+    covariance += np.outer(offset, offset)
     return Posterior(covariance, data + prior, data, meat, variance)
 
 
-def _bound_information(equations: NormalEquations, room: tuple[Array, Array]) -> Array:
-    low, high = room
-    push_down, push_up = np.maximum(equations.gradient, 0), np.maximum(-equations.gradient, 0)
-    slope = np.where(low > -_ON_BOUND, push_down, 0.0) + np.where(high < _ON_BOUND, push_up, 0.0)
-    return slope**2
+def _uneven_curvature(
+    equations: NormalEquations, factor: tuple[Array, bool], data: Array, patches: Patches
+) -> float:
+    """What the variance grows by because the Hessian holds the mean of a robust loss's curvature,
+    while each point has its own, which goes with its error: Huber's K^2 (Robust regression, 1973).
+
+    K = 1 + p / n times the curvature's relative variance, p / n the unknowns that the observations
+    determine over their number; neighbours whose errors are alike have like curvatures.
+    """
+    sums = equations.sums
+    if not sums.count:
+        return 1.0
+    determined = float(np.trace(cho_solve(factor, data)))
+    excess = sums.curvature_spread * patches.alike
+    return (1 + determined / (2 * sums.count) * excess) ** 2
 
 
 def _score_variance(

@@ -21,13 +21,12 @@ from flowface_ros.fit.levenberg import Report, Stop, minimise
 from flowface_ros.fit.priors import (
     ShapeBelief,
     StatePrior,
-    box,
     static_prior,
     unit_shape_belief,
-    values,
 )
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
 from flowface_ros.fit.result import FitResult, FitStatus, inlier_share, view_statistics
+from flowface_ros.fit.steady import SteadyError
 from flowface_ros.fit.views import Views, check_observations, check_rig, stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -57,6 +56,7 @@ _FAR = 3.0
 class _PointSet:
     evaluator: SurfaceEvaluator
     patches: Patches
+    steady: SteadyError | None
     buffers: dict[tuple[int, ...], tuple[Array, Array]] = field(default_factory=dict)
 
 
@@ -141,8 +141,11 @@ class FrameFitter:
         key = points.triangle.tobytes() + np.asarray(points.barycentric).tobytes()
         kept = self._point_sets.get(key)
         if kept is None:
-            patches = make_patches(self.model, points, self.config.noise)
-            kept = _PointSet(SurfaceEvaluator(self.model, points), patches)
+            noise, steady = self.config.noise, None
+            if noise.steady is not None:
+                steady = SteadyError(self.model, points, noise.steady, self.config.priors)
+            patches = make_patches(self.model, points, noise)
+            kept = _PointSet(SurfaceEvaluator(self.model, points), patches, steady)
             self._point_sets[key] = kept
             if len(self._point_sets) > _KEPT_POINT_SETS:
                 self._point_sets.popitem(last=False)
@@ -213,30 +216,27 @@ class FrameFitter:
     ) -> FitResult:
         solver = self.config.solver
         limit = solver.max_tracking_iterations if warm else solver.max_iterations
-        step = _into_box(problem, Estimate(begin))
-        inside = problem.moved(Estimate(begin), step) if step.any() else Estimate(begin)
+        inside = problem.inside_box(Estimate(begin))
         tolerance = solver.tracking_tolerance if len(problem.priors) > 1 else solver.tolerance
         estimate, equations, report = minimise(problem, inside, limit, tolerance)
         views = problem.zoomed(estimate)
-        statistics = view_statistics(views, equations.squared, problem.nu)
-        patches = self.points(views.points).patches
-        known = posterior(problem, equations, patches, problem.room(estimate))
-        n = problem.unknowns.size
-        covariance = full_covariance(self.model, problem.unknowns, known.covariance[:n, :n])
-        if not len(problem.unknowns.shape):
-            covariance = with_fixed_shape(
-                problem, estimate.state, equations, known, belief, covariance
-            )
+        kept = self.points(views.points)
+        known = posterior(problem, estimate, equations, kept.patches)
+        covariance = self._covariance(problem, estimate, equations, known, belief)
+        steady = None
+        if kept.steady is not None:
+            steady = kept.steady.covariance(problem, estimate.state, equations)
+            covariance = covariance + steady
         status = self._judge(problem, equations, report, known)
         state = replace(estimate.state, covariance=covariance)
         if not np.isfinite(covariance).all():
             state, status = _bare(estimate.state), FitStatus.UNCERTAIN
         focal = float(np.exp(estimate.log_zoom))
-        sigma = float(np.sqrt(known.covariance[n, n])) * focal if problem.focal_camera else 0.0
+        sigma = float(np.sqrt(known.covariance[-1, -1])) * focal if problem.focal_camera else 0.0
         return FitResult(
             status,
             state,
-            statistics,
+            view_statistics(views, equations.squared, problem.nu),
             report,
             problem.unknowns,
             known,
@@ -245,7 +245,23 @@ class FrameFitter:
             len(problem.priors) > 1,
             focal,
             sigma,
+            steady,
         )
+
+    def _covariance(
+        self,
+        problem: Problem,
+        estimate: Estimate,
+        equations: NormalEquations,
+        known: Posterior,
+        belief: ShapeBelief,
+    ) -> Array:
+        """Of the full vector, what this moment's errors and a shape held fixed leave."""
+        n, unknowns = problem.unknowns.size, problem.unknowns
+        covariance = full_covariance(self.model, unknowns, known.covariance[:n, :n])
+        if len(unknowns.shape):
+            return covariance
+        return with_fixed_shape(problem, estimate.state, equations, known, belief, covariance)
 
     def _judge(
         self, problem: Problem, equations: NormalEquations, report: Report, known: Posterior
@@ -268,13 +284,6 @@ class FrameFitter:
         if report.stop is Stop.ITERATIONS and report.gain > (1.0 if cold else problem.size):
             return FitStatus.NOT_CONVERGED
         return FitStatus.OK
-
-
-def _into_box(problem: Problem, estimate: Estimate) -> Array:
-    """The step (size,) that brings an estimate from outside its box onto it."""
-    low, high = box(problem.model, problem.unknowns)
-    here = values(estimate.state, problem.unknowns)
-    return np.append(np.clip(here, low, high) - here, np.zeros(problem.size - len(here)))
 
 
 def _shape_only(model: HeadModel, prior: StatePrior) -> StatePrior:

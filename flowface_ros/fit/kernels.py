@@ -44,11 +44,11 @@ def residuals(points, row, view, seen, weight, rotation, translation, zoom, squa
 
 @njit(cache=True)
 def robust_sums(squared, scale, nu, out):
-    """Sums over rows in front of their camera, at s = squared / scale^2, into out (6,): rows, loss,
-    largest loss, weight w, curvature w + w' s, score variance w^2 s / 2."""
+    """Sums over rows in front of their camera, at s = squared / scale^2, into out (7,): rows, loss,
+    largest loss, weight w, curvature w + w' s, score variance w^2 s / 2, squared curvature."""
     shrink = 1.0 / (scale * scale)
     count, largest, product = 0, 0.0, 1.0
-    loss, total, curvature, variance = 0.0, 0.0, 0.0, 0.0
+    loss, total, curvature, variance, square = 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(len(squared)):
         s = squared[k] * shrink
         if np.isnan(s):
@@ -65,9 +65,11 @@ def robust_sums(squared, scale, nu, out):
         total += weight
         curvature += weight * nu * inverse
         variance += 0.5 * s * weight * weight
+        along = (nu - s) * inverse
+        square += 0.5 * weight * weight * (1.0 + along * along)
     half = 0.5 * (nu + 2.0)
     out[0], out[1], out[2] = count, half * (loss + np.log(product)), half * np.log1p(largest / nu)
-    out[3], out[4], out[5] = total, curvature, variance
+    out[3], out[4], out[5], out[6] = total, curvature, variance, square
 
 
 @njit(cache=True, fastmath=_FAST)

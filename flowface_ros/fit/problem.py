@@ -14,6 +14,7 @@ from flowface_ros.fit import kernels, robust
 from flowface_ros.fit.camera_terms import zoom_terms
 from flowface_ros.fit.priors import PriorTerm, StatePrior, box, prior_term, values
 from flowface_ros.fit.retraction import moved_head
+from flowface_ros.fit.second_order import mean_pull
 from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import Posed, SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -148,11 +149,28 @@ class Problem:
             force[term.rows] += term.force(state)[0]
         return force
 
+    def mean_pull(self, estimate: Estimate, equations: NormalEquations, covariance: Array) -> Array:
+        """(n,) see `second_order.mean_pull`, for the covariance (n, n) at a solution."""
+        points, (jacobian, _) = self.posed(estimate.state).points, self._scratch
+        factor = self.tempering * equations.curvature * equations.sums.weight / equations.scale**2
+        return factor * mean_pull(self.zoomed(estimate), points, jacobian, covariance)
+
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
         """The estimate after a step (size,)."""
         n = self.unknowns.size
         state = moved_head(self.model, estimate.state, self.unknowns, step[:n])
         return Estimate(state, estimate.log_zoom + float(step[n:].sum()))
+
+    def inside_box(self, estimate: Estimate) -> Estimate:
+        """The estimate, brought onto the side of the box where it was outside."""
+        low, high = self._box
+        here = values(estimate.state, self.unknowns)
+        step = np.clip(here, low, high) - here
+        return (
+            self.moved(estimate, np.append(step, np.zeros(self.size - len(here))))
+            if step.any()
+            else estimate
+        )
 
     def room(self, estimate: Estimate) -> tuple[Array, Array]:
         """Lowest (<= 0) and highest (>= 0) step (size,) that stays inside the box."""

@@ -64,6 +64,7 @@ class FitResult:
     prior_force: (n,) gradient of the priors' energy at the solution.
     belief: what was known of the shape before this fit. used_prior: whether earlier frames were.
     focal_factor, focal_sigma: of the unknown focal length over the nominal one; 1 and 0 if known.
+    steady: what steady errors have added to the state's covariance; None when there are none.
     """
 
     status: FitStatus
@@ -77,6 +78,7 @@ class FitResult:
     used_prior: bool = False
     focal_factor: float = 1.0
     focal_sigma: float = 0.0
+    steady: Array | None = None
 
     @property
     def valid(self) -> bool:

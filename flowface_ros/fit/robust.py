@@ -37,6 +37,12 @@ def curvature(squared: Array, nu: float) -> Array:
     return (nu + 2) * nu / (nu + squared) ** 2
 
 
+def squared_curvature(squared: Array, nu: float) -> Array:
+    """Mean over directions of the square of the second derivative: w and w + 2 w' s."""
+    across, along = weight(squared, nu), (nu + 2) * (nu - squared) / (nu + squared) ** 2
+    return 0.5 * (across**2 + along**2)
+
+
 def score_variance(squared: Array, nu: float) -> Array:
     """Square of the loss's derivative by the residual, per axis: w^2 s / 2."""
     return 0.5 * squared * weight(squared, nu) ** 2
@@ -45,13 +51,15 @@ def score_variance(squared: Array, nu: float) -> Array:
 @dataclass(frozen=True)
 class Sums:
     """Over residuals in front of their camera: their count, and means of weight, curvature and
-    score variance; loss is the sum over all, with the worst for each one behind."""
+    score variance; loss is the sum over all, with the worst for each one behind. curvature_spread:
+    variance of the curvature, over points and directions, over its mean's square."""
 
     count: int
     loss: float
     weight: float
     curvature: float
     score_variance: float
+    curvature_spread: float
 
 
 def sums(squared: Array, scale: float, nu: float) -> Sums:
@@ -59,11 +67,12 @@ def sums(squared: Array, scale: float, nu: float) -> Sums:
 
     A point behind its camera costs as much as the worst other: there is no gain in it.
     """
-    out = np.empty(6)
+    out = np.empty(7)
     kernels.robust_sums(squared, scale, nu, out)
     count = max(out[0], 1.0)
     loss = out[1] + (len(squared) - out[0]) * out[2]
-    return Sums(int(out[0]), loss, out[3] / count, out[4] / count, out[5] / count)
+    spread = out[6] * count / max(out[4], 1e-12) ** 2 - 1 if out[0] else 0.0
+    return Sums(int(out[0]), loss, out[3] / count, out[4] / count, out[5] / count, spread)
 
 
 def residual_scale(squared: Array) -> float:

@@ -25,13 +25,15 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """The last measurement: when, and what came of it."""
+    """The last measurement: when, and what came of it. steady: the share of the state's covariance
+    that more measurements do not lower."""
 
     stamp_ns: int
     state: HeadState
     confidence: float
     views: tuple[str, ...]
     view_rmse_px: tuple[float, ...]
+    steady: Array | None
 
 
 class Person:
@@ -103,6 +105,7 @@ class Person:
             measurement.confidence,
             tuple(view.camera for view in result.views),
             tuple(view.rmse_px for view in result.views),
+            result.steady,
         )
 
     def head(self, moment: Moment) -> TrackedHead | None:
@@ -128,15 +131,17 @@ class Person:
         return TrackedHead(
             self.id,
             Status.COASTING,
-            self._with_shape(prior.mean),
+            self._with_shape(prior.mean, seen.steady),
             seen.confidence * left,
             stamp_spread_s=moment.spread_s,
         )
 
-    def _with_shape(self, state: HeadState) -> HeadState:
-        """The predicted state with the person's shape and its covariance."""
+    def _with_shape(self, state: HeadState, steady: Array | None) -> HeadState:
+        """The predicted state with the person's shape, its covariance, and what is steady."""
         assert state.covariance is not None
         covariance = state.covariance.copy()
         if self._shapes:
             covariance[-self._shapes :, -self._shapes :] = self.shape.covariance
+        if steady is not None:
+            covariance += steady
         return replace(state, shape=self.shape.mean, covariance=covariance)

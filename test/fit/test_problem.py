@@ -170,6 +170,9 @@ def test_sums_equal_the_plain_functions() -> None:
     assert sums.weight == pytest.approx(robust.weight(seen, nu).mean())
     assert sums.curvature == pytest.approx(robust.curvature(seen, nu).mean())
     assert sums.score_variance == pytest.approx(robust.score_variance(seen, nu).mean())
+    mean = robust.curvature(seen, nu).mean()
+    spread = robust.squared_curvature(seen, nu).mean() / mean**2 - 1
+    assert sums.curvature_spread == pytest.approx(spread)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -234,7 +237,10 @@ def test_views_with_different_points_give_the_same_fit(world, rng) -> None:
     fitter = FrameFitter(world.model, rig)
     a, b = fitter.fit(whole, start=truth), fitter.fit(shuffled, start=truth)
     np.testing.assert_allclose(a.state.translation, b.state.translation, atol=1e-7)
-    np.testing.assert_allclose(a.state.covariance, b.state.covariance, rtol=1e-4, atol=1e-9)
+    # The order of the points decides which of them tell the mean error.
+    size = np.sqrt(np.diagonal(a.state.covariance))
+    apart = (a.state.covariance - b.state.covariance) / np.outer(size, size)
+    assert np.abs(apart).max() < 0.01
 
 
 def test_noise_configuration_is_checked() -> None:

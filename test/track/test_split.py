@@ -72,7 +72,8 @@ def test_split_equals_whole(model: HeadModel) -> None:
         ]
         for a, b in zip(result.heads, wanted.heads, strict=True):
             off = np.abs(pose_vertices(model, a.state) - pose_vertices(model, b.state)).max()
-            assert off < 1e-4
+            # Rounded alignments may end a fit a step sooner, within its tolerance.
+            assert off < 5e-4
     assert len(whole[-1].heads) == 2
 
 

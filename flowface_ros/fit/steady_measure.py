@@ -1,0 +1,128 @@
+"""How large an aligner's steady errors are, from people whose heads are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowface_ros.align.observation import Observation
+from flowface_ros.camera.rig import Rig
+from flowface_ros.fit.config import NoiseConfig, SteadyConfig
+from flowface_ros.fit.correlation import fit_kernel, neutral_places
+from flowface_ros.fit.steady import UPPER, similarity_modes
+from flowface_ros.fit.views import stack_views
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState
+from flowface_ros.head.surface import SurfacePoints
+from flowface_ros.rigid import rotation_from_rotvec
+
+Array = NDArray[np.float64]
+
+_RIDGE = 1e-3
+"""Of a point's information: what few views say of it along their line of sight is not believed."""
+_BINS, _LONGEST = 24, 0.12
+"""Of distances (m) that the field's correlation is taken at."""
+_LEAST_PEOPLE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PointErrors:
+    """What views of one person say about where the N points are, against where they are.
+
+    information: (N, 3, 3) and vector: (N, 3) in the head's axes, of one moment or summed over
+    several. views: how many views of a point they hold.
+    """
+
+    information: Array
+    vector: Array
+    views: int
+
+    def __add__(self, other: PointErrors) -> PointErrors:
+        return PointErrors(
+            self.information + other.information,
+            self.vector + other.vector,
+            self.views + other.views,
+        )
+
+
+def point_errors(
+    evaluator: SurfaceEvaluator, observations: Sequence[Observation], rig: Rig, truth: HeadState
+) -> PointErrors:
+    """Of one moment; all observations are of the evaluator's points."""
+    views = stack_views(observations, rig)
+    nu = NoiseConfig().degrees_of_freedom
+    information, vector = views.vertex_information(evaluator.positions(truth), nu, 1.0)
+    head = rotation_from_rotvec(truth.rotation) @ rotation_from_rotvec(truth.neck)
+    return PointErrors(head.T @ information[:, UPPER] @ head, vector @ head, len(observations))
+
+
+def measure_steady(
+    model: HeadModel, points: SurfacePoints, people: Sequence[PointErrors]
+) -> SteadyConfig:
+    """Standard deviations over people of N points' displacements: of all together first, and of
+    the smooth field that is left.
+
+    people: each one's errors summed over views and moments, the more the less is left of errors
+    that are not steady. ValueError for fewer than 4 people.
+    """
+    if len(people) < _LEAST_PEOPLE:
+        raise ValueError(f"people has {len(people)} entries, must have at least {_LEAST_PEOPLE}")
+    places = neutral_places(model, points)
+    modes = similarity_modes(places)
+    together, rest = [], []
+    for person in people:
+        displacement, size = _displacement(person)
+        root = np.linalg.cholesky(person.information + _ridge(person)).swapaxes(1, 2)
+        rows = (root @ modes).reshape(-1, modes.shape[2])
+        seen = (root @ displacement[:, :, None]).reshape(-1)
+        amounts = np.linalg.lstsq(rows, seen, rcond=None)[0]
+        together.append(amounts)
+        rest.append((displacement - modes @ amounts) / size[:, None])
+    deviation = np.sqrt(np.mean(np.square(together), axis=0))
+    variance, length = _field(places, np.array(rest))
+    return SteadyConfig(
+        shift=(float(deviation[0]), float(deviation[1]), float(deviation[2])),
+        turn=(float(deviation[3]), float(deviation[4]), float(deviation[5])),
+        scale=float(deviation[6]),
+        field_variance=variance,
+        field_length=length,
+    )
+
+
+def _ridge(person: PointErrors) -> Array:
+    trace = np.trace(person.information, axis1=1, axis2=2)
+    return (_RIDGE / 3) * trace[:, None, None] * np.eye(3)
+
+
+def _displacement(person: PointErrors) -> tuple[Array, Array]:
+    """Where the points are seen less where they are (N, 3), and sigma (N,) of one view, metres."""
+    matrix = person.information + _ridge(person)
+    trace = np.trace(person.information, axis1=1, axis2=2)
+    found: Array = np.linalg.solve(matrix, person.vector[:, :, None])[:, :, 0]
+    size: Array = np.sqrt(2 * person.views / trace)
+    return found, size
+
+
+def _field(places: Array, errors: Array) -> tuple[tuple[float, float, float], float]:
+    """Variance by axis and length of errors (P, N, 3)."""
+    distance = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=2))
+    upper = np.triu_indices(len(places), 1)
+    which = np.digitize(distance[upper], np.linspace(0.0, _LONGEST, _BINS + 1)) - 1
+    use = which < _BINS
+    count: Array = np.bincount(which[use], minlength=_BINS).astype(np.float64)
+    good = count > 0
+    middle = np.bincount(which[use], distance[upper][use], _BINS)[good] / count[good]
+    lengths, variances = [], []
+    for axis in range(3):
+        products = errors[:, :, axis].T @ errors[:, :, axis] / len(errors)
+        total = np.bincount(which[use], products[upper][use], _BINS)[good] / count[good]
+        variance = float(np.trace(products)) / len(places)
+        length, share = fit_kernel(middle, total / variance, count[good])
+        lengths.append(length)
+        variances.append(variance * share)
+    length = float(np.average(lengths, weights=np.maximum(variances, 1e-12)))
+    return (variances[0], variances[1], variances[2]), length

@@ -1,0 +1,100 @@
+"""Measures an aligner's steady errors on synthetic people seen by three cameras.
+
+    python tools/measure_steady.py
+
+Prints the `SteadyConfig` that belongs into `flowface_ros/track/config.py`. Run it whenever the
+aligner changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from dataclasses import dataclass
+from functools import cache, reduce
+from operator import add
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from flowface_ros.align.aligner import Aligner, Picture, make_aligner
+from flowface_ros.camera.rig import Rig
+from flowface_ros.fit.steady_measure import PointErrors, measure_steady, point_errors
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.synth.scene import Scene, SceneConfig
+from flowface_ros.track.crops import HeadProjector
+
+_CAMERAS = 3
+_SECONDS = 6.0
+_MAX_VIEW_ANGLE_DEG = 100.0
+_MIN_PRESENCE = 0.5
+"""As in tracking."""
+_POINTS = 500
+"""Of the aligner's, evenly thinned: errors of neighbours are alike."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    seed: int
+    moments: int
+
+
+@cache
+def _aligner() -> Aligner:
+    return make_aligner("landmarks", load_builtin_head(), device="cpu")
+
+
+def _person(job: _Job) -> PointErrors | None:
+    """One person's errors, summed over the moments at which all cameras see the face."""
+    cv2.setNumThreads(1)
+    scene = Scene(SceneConfig(seed=job.seed, cameras=_CAMERAS, duration_s=_SECONDS))
+    aligner = _aligner()
+    chosen = _chosen(len(aligner.points))
+    evaluator = SurfaceEvaluator(scene.model, aligner.points[chosen])
+    projector = HeadProjector(scene.model, aligner.crop_size, _MAX_VIEW_ANGLE_DEG)
+    found = []
+    for t in (np.arange(job.moments) + 0.5) / job.moments * _SECONDS:
+        truth, rig = scene.head_state(0, t), scene.cameras(t)
+        seen = []
+        for i, camera in enumerate(rig):
+            view = projector.view(camera, truth)
+            if view is not None:
+                picture = Picture(scene.render(i, t).color, camera.name)
+                answer = aligner.align([picture], [[view.crop]])[0][0]
+                if answer.presence is None or answer.presence >= _MIN_PRESENCE:
+                    seen.append(answer.observation[chosen])
+        if len(seen) == _CAMERAS:
+            found.append(point_errors(evaluator, seen, Rig(tuple(rig)), truth))
+    return reduce(add, found) if found else None
+
+
+def _chosen(count: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(_POINTS, count)).round().astype(int)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--moments", type=int, default=5, help="of each person")
+    parser.add_argument("--seed", type=int, default=100_000, help="of the first person")
+    args = parser.parse_args()
+    jobs = [_Job(args.seed + i, args.moments) for i in range(args.people)]
+    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
+        found = list(tqdm(pool.imap(_person, jobs), total=len(jobs), unit="person"))
+    people = [person for person in found if person is not None]
+    model, points = load_builtin_head(), _aligner().points
+    config = measure_steady(model, points[_chosen(len(points))], people)
+    print(f"{len(people)} people")
+    print(f"shift    {np.round(np.multiply(config.shift, 1e3), 2)} mm: left, up, forward")
+    print(f"turn     {np.round(np.degrees(config.turn), 2)} deg: pitch, yaw, roll")
+    print(f"scale    {100 * config.scale:.2f} %")
+    print(f"field    {np.round(config.field_variance, 3)} of sigma squared, ", end="")
+    print(f"length {1e3 * config.field_length:.1f} mm")
+    print(config)
+
+
+if __name__ == "__main__":
+    main()
