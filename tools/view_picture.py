@@ -45,6 +45,7 @@ def picture(url: str, moment: float, wait_s: float) -> np.ndarray:
         page.wait_for_timeout(1000 * wait_s)
         left, right = TIME_SLIDER
         page.mouse.click(left + moment * (right - left), HEIGHT - TIME_HEIGHT / 2)
+        page.keyboard.press("Space")
         page.wait_for_timeout(1000 * wait_s / 4)
         data = page.screenshot(timeout=1000 * max(60.0, wait_s))
         browser.close()

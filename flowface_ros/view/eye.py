@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 # In distances of the cameras from the heads.
-_BACK = 1.3
+_BACK = 1.45
 """Behind the cameras, which are to be seen, too."""
-_UP = 0.5
+_UP = 0.45
 _ASIDE = 0.2
-_CENTRE = 0.4
+_CENTRE = 0.55
 """From the heads to what the eye looks at."""
 
 
