@@ -84,18 +84,18 @@ def fit_clip(
     shape: str,
     motion: MotionConfig | None,
     truth: NDArray[np.floating],
-) -> list[NDArray | None]:
-    """Vertices of each frame. shape: unknown, learned or known. motion: None fits frame by
+) -> list[HeadState | None]:
+    """The head in each frame. shape: unknown, learned or known. motion: None fits frame by
     frame."""
     fitter = FrameFitter(model, Rig((clip.cameras[0],)), FIT)
     filtered = None if motion is None else MotionFilter(model, motion)
     learned = IdentityEstimator(model)
-    vertices: list[NDArray | None] = []
+    states: list[HeadState | None] = []
     for row, (observation, stamp, camera) in enumerate(
         zip(observed, clip.stamps_ns, clip.cameras, strict=True)
     ):
         if observation is None:
-            vertices.append(None)
+            states.append(None)
             continue
         fitter.rig = Rig((camera,))
         prior = None if filtered is None else filtered.predict(stamp)
@@ -108,8 +108,8 @@ def fit_clip(
             filtered.update(stamp, result)
         if result.valid and keyframe:
             learned.add([observation], fitter.rig, result)
-        vertices.append(pose_vertices(model, result.state) if result.valid else None)
-    return vertices
+        states.append(result.state if result.valid else None)
+    return states
 
 
 def scaled(motion: MotionConfig, factor: float) -> MotionConfig:
@@ -134,6 +134,13 @@ VARIANTS: Mapping[str, tuple[str, MotionConfig | None]] = {
     "motion prior, shape learned": ("learned", MotionConfig()),
     "motion prior, shape known": ("known", MotionConfig()),
 }
+ORACLES: Mapping[str, tuple[str, ...]] = {
+    "the true pose": ("translation", "rotation", "neck"),
+    "the true expression": ("expression", "jaw", "left_eye", "right_eye"),
+    "the true shape": ("shape",),
+}
+"""What is put in the place of a fit's answer, to see where the error comes from."""
+_ORACLES_OF = "motion prior, shape learned"
 SCALES: Mapping[str, tuple[str, MotionConfig | None]] = {
     f"motion prior times {factor:g}": ("learned", scaled(MotionConfig(), factor))
     for factor in (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -152,8 +159,17 @@ def measure(
         scene = Scene(SceneConfig(seed=seed, duration_s=clip_s))
         states = [scene.head_state(0, seconds(stamp)) for stamp in clip.stamps_ns]
         observed = observe(clip, states, model)
-        for name, (shape, motion) in variants.items():
-            vertices = fit_clip(clip, observed, model, shape, motion, states[0].shape)
+        answers = {
+            name: fit_clip(clip, observed, model, shape, motion, states[0].shape)
+            for name, (shape, motion) in variants.items()
+        }
+        for name, blocks in ORACLES.items() if _ORACLES_OF in answers else ():
+            answers[f"{_ORACLES_OF}, with {name}"] = [
+                None if head is None else replace(head, **{b: getattr(true, b) for b in blocks})
+                for head, true in zip(answers[_ORACLES_OF], states, strict=True)
+            ]
+        for name, heads in answers.items():
+            vertices = [None if head is None else pose_vertices(model, head) for head in heads]
             found = ssme(
                 clip.truth, MovingMesh(model.triangles, vertices), clip.cameras, clip.regions,
                 clip.inter_ocular_px,
@@ -194,7 +210,10 @@ def run(quick: bool, scales: bool = False) -> dict[str, list[dict[str, Any]]]:
 def charts(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
     """SSME by horizon."""
     horizons = np.arange(1.0, 31.0)
-    lines = [Line(name, horizons, sums.by_horizon_px("face")) for name, sums in _curves.items()]
+    lines = [
+        Line(name, horizons, sums.by_horizon_px("face"), dashed="with the true" in name)
+        for name, sums in _curves.items()
+    ]
     return [experiment.save_chart("experiment_temporal", lines, "h, frames", "SSME(h), px")]
 
 
