@@ -127,6 +127,8 @@ class Scene:
 
     def _take_image(self, name: str, message: Any) -> None:
         stamp, camera = stamp_ns(message), self._cameras[name]
+        if self._time.is_late(stamp):
+            return
         camera.hold(stamp, message)
         tracked = self._faces_ns is not None and abs(stamp - self._faces_ns) < JUMP_NS
         if not tracked and self._camera_paces[name].is_due(stamp):
@@ -135,6 +137,10 @@ class Scene:
 
     def _take_faces(self, message: Any) -> None:
         stamp, source = stamp_ns(message), message.header.frame_id
+        if self._time.is_late(stamp):
+            return
+        if self._faces_ns is not None and stamp < self._faces_ns - JUMP_NS:
+            self._gazes_due.clear()
         self._frame = self._frame or source
         self._set_time(stamp)
         self._faces_ns = stamp
@@ -154,7 +160,8 @@ class Scene:
                 self._show_camera(camera, stamp, _SET_NS)
         early, self._early = self._early, {}
         for mesh in early.values():
-            self._take_mesh(mesh)
+            if 0 <= stamp_ns(mesh) - stamp < JUMP_NS:
+                self._take_mesh(mesh)
 
     def _show_face(self, face: FaceRecord, to_view: Array, stamp: int) -> None:
         face = replace(face, rig_from_face=to_view @ face.rig_from_face)

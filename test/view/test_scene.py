@@ -314,13 +314,37 @@ def test_what_cannot_be_used_is_counted_and_the_rest_is_shown(show: Show) -> Non
 def test_time_goes_on_when_stamps_jump_back(show: Show) -> None:
     def loops() -> Iterable[tuple[str, Any]]:
         for _ in range(2):
-            for index in (0, 30, 60):
+            for index in range(0, 61, 10):
                 yield "/tracker/faces", faces(index, head(index))
 
     _, log = show(loops())
     times = log.times("/rig/face_p1", "Transform3D:translation")
-    assert len(times) == 6
+    assert len(times) == 14
     assert all(np.diff(times) > 0)
+
+
+def test_results_on_the_way_at_a_jump_are_left_out(show: Show) -> None:
+    loop = 40
+
+    def messages() -> Iterable[tuple[str, Any]]:
+        yield MODEL_FIRST
+        for start in (0, 1):
+            for index in range(loop):
+                if start and index < 3:  # the results of the last loop's end are late
+                    yield from camera_messages(index)
+                    yield from tracker_messages(loop - 3 + index)
+                elif start or index < loop - 3:
+                    yield from camera_messages(index)
+                    yield "/tracker/faces", faces(index, head(index, f"p{start}"))
+                    yield "/tracker/meshes", mesh(index, f"p{start}")
+
+    _, log = show(messages())
+    assert not log.entities("/rig/face_p2")
+    times = log.times("/rig/face_p1", "Transform3D:translation")
+    assert max(np.diff(times)) < 2 * PERIOD_S
+    assert len(log.values("/rig/face_p1/mesh", "Mesh3D:triangle_indices")) >= 1
+    gone = log.times("/rig/face_p0", "Clear:is_recursive")
+    assert gone == pytest.approx([min(times)])
 
 
 def test_up_is_z_of_a_rig_and_minus_y_of_a_camera(show: Show) -> None:

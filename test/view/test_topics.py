@@ -81,3 +81,16 @@ def test_time_begins_at_zero_and_goes_on_after_a_jump() -> None:
 def test_a_late_stamp_is_no_jump() -> None:
     line = TimeLine()
     assert [line.at(stamp) for stamp in (0, 300_000_000, 200_000_000)][2] == 200_000_000
+
+
+def test_what_was_on_the_way_at_a_jump_is_late() -> None:
+    line = TimeLine()
+    for stamp in (0, 4_000_000_000, 100_000_000):
+        line.at(stamp)
+    assert line.is_late(3_900_000_000)
+    assert line.is_late(4_100_000_000)
+    assert not line.is_late(200_000_000)
+    for stamp in range(200_000_000, 4_100_000_000, 100_000_000):
+        assert not line.is_late(stamp)
+        line.at(stamp)
+    assert not line.is_late(4_100_000_000)
