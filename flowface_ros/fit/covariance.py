@@ -68,8 +68,8 @@ def posterior(
     half = cho_solve(factor, meat)
     covariance = cho_solve(factor, half.T)
     covariance = 0.5 * (covariance + covariance.T)
-    if len(problem.unknowns.shape):
-        # A known shape leaves depth so little room that there the projection is linear.
+    if len(problem.unknowns.shape) and len(problem.priors) == 1:
+        # A known shape or earlier frames leave depth so little room that projection is linear.
         pull[:n] -= problem.mean_pull(estimate, equations, covariance[:n, :n])
     offset = cho_solve(factor, pull)
     covariance += np.outer(offset, offset)

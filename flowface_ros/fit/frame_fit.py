@@ -27,7 +27,7 @@ from flowface_ros.fit.priors import (
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
 from flowface_ros.fit.result import FitResult, FitStatus, inlier_share, view_statistics
 from flowface_ros.fit.steady import SteadyError
-from flowface_ros.fit.views import Views, check_observations, check_rig, stack_views
+from flowface_ros.fit.views import Views, check_rig, stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import (
@@ -115,7 +115,6 @@ class FrameFitter:
             are not, they stay at the belief's mean, and its covariance enters the result's.
         Raises ValueError for observations that break their contract and for cameras not in the rig.
         """
-        check_observations(observations, self._rig)
         solve_shape = prior is None if solve_shape is None else solve_shape
         belief = shape or unit_shape_belief(self.model)
         begin = start or (prior.mean if prior else None)

@@ -22,6 +22,16 @@ NEAREST = 0.02
 """Points closer than this to a camera's plane (m), or behind it, are not seen by it."""
 
 
+@njit(cache=True)
+def carried_information(forward, sigma, weight):
+    """Fills weight (K, 3): xx, xy, yy of F^T F / sigma^2, forward (K, 2, 2) d pixel / d place."""
+    for k in range(len(sigma)):
+        f, inverse = forward[k], 1 / (sigma[k] * sigma[k])
+        weight[k, 0] = (f[0, 0] * f[0, 0] + f[1, 0] * f[1, 0]) * inverse
+        weight[k, 1] = (f[0, 0] * f[0, 1] + f[1, 0] * f[1, 1]) * inverse
+        weight[k, 2] = (f[0, 1] * f[0, 1] + f[1, 1] * f[1, 1]) * inverse
+
+
 @njit(cache=True, fastmath=_FAST)
 def residuals(points, row, view, seen, weight, rotation, translation, zoom, squared):
     """Fills squared (K,) with r^T W r, NaN where the point is behind; returns how many are."""

@@ -174,8 +174,10 @@ def bounded_step(hessian: Array, gradient: Array, low: Array, high: Array, dampi
         above = step + force / np.diagonal(damped) > high
         free = ~(below | above)
         new = np.where(below, low, np.where(above, high, 0.0))
-        right = -gradient[free] - damped[np.ix_(free, ~free)] @ new[~free]
-        new[free] = _solve(damped[np.ix_(free, free)], right)
+        inner, outer = np.flatnonzero(free), np.flatnonzero(~free)
+        rows = damped[inner]
+        right = -gradient[inner] - rows[:, outer] @ new[outer]
+        new[inner] = _solve(rows[:, inner], right)
         force = np.where(free, 0.0, -(gradient + damped @ new))
         if np.array_equal(new, step):
             return np.clip(step, low, high)

@@ -118,7 +118,7 @@ class PriorTerm:
 
     def energy(self, state: HeadState) -> float:
         """d^T information d / 2."""
-        d = step_between(self.mean, state, self.unknowns)
+        d = self._difference(state)
         return 0.5 * float(d @ self.information @ d)
 
     def force(self, state: HeadState) -> tuple[Array, float]:
@@ -138,7 +138,7 @@ class PriorTerm:
 
     def _force(self, state: HeadState) -> tuple[Array, float, Array | None]:
         """Gradient, energy, and what turns a step into one of the difference of rotations."""
-        d = step_between(self.mean, state, self.unknowns)
+        d = self._difference(state)
         force, turn = self.information @ d, None
         energy = 0.5 * float(d @ force)
         if self._rotation is not None:
@@ -146,6 +146,16 @@ class PriorTerm:
             turn = np.asarray(np.linalg.inv(left_jacobian(d[self._rotation])), np.float64)
             force[self._rotation] = turn.T @ force[self._rotation]
         return force, energy, turn
+
+    def _difference(self, state: HeadState) -> Array:
+        """The step (m,) from the mean; that of the last state is kept."""
+        if not self._last or self._last[0][0] is not state:
+            self._last[:] = [(state, step_between(self.mean, state, self.unknowns))]
+        return self._last[0][1]
+
+    @cached_property
+    def _last(self) -> list[tuple[HeadState, Array]]:
+        return []
 
     @cached_property
     def block(self) -> tuple[Any, ...]:

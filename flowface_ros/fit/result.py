@@ -97,19 +97,19 @@ def inlier_share(squared: Array, sigma: Array, nu: float) -> float:
     """Share of the information that the robust loss kept; 1 when all residuals are zero."""
     if not len(squared):
         return 0.0
-    information = sigma**-2.0
+    information = 1 / (sigma * sigma)
     kept = np.where(np.isnan(squared), 0.0, robust.weight(squared, nu) * nu / (nu + 2))
     return float((information * kept).sum() / information.sum())
 
 
 def _statistics(name: str, squared: Array, sigma: Array, nu: float) -> ViewStatistics:
     seen = ~np.isnan(squared)
-    s, px = squared[seen], sigma[seen]
+    s, px = (squared, sigma) if seen.all() else (squared[seen], sigma[seen])
     if not len(s):
         return ViewStatistics(name, 0, np.nan, np.nan, np.nan, 0.0, False)
-    rmse = float(np.sqrt(s.sum() / (px**-2.0).sum()))
+    rmse = float(np.sqrt(s.sum() / (1 / (px * px)).sum()))
     scale = robust.residual_scale(s)
     share = inlier_share(squared, sigma, nu)
     consistent = scale < CONSISTENT_SCALE and bool(seen.mean() > 0.5)
-    median = float(np.median(np.sqrt(s) * px))
+    median = robust.median(np.sqrt(s) * px)
     return ViewStatistics(name, len(s), rmse, median, scale, share, consistent)

@@ -102,7 +102,7 @@ def _displacement(person: PointErrors) -> tuple[Array, Array]:
     """Where the points are seen less where they are (N, 3), and sigma (N,) of one view, metres."""
     matrix = person.information + _ridge(person)
     trace = np.trace(person.information, axis1=1, axis2=2)
-    found: Array = np.linalg.solve(matrix, person.vector[:, :, None])[:, :, 0]
+    found = np.asarray(np.linalg.solve(matrix, person.vector[:, :, None]), np.float64)[:, :, 0]
     size: Array = np.sqrt(2 * person.views / trace)
     return found, size
 

@@ -45,11 +45,6 @@ class Views:
     def __len__(self) -> int:
         return len(self.row)
 
-    @cached_property
-    def distinct_views(self) -> int:
-        """How many cameras see at least one point."""
-        return len(np.unique(self.view))
-
     def squared_residuals(self, points: Array) -> tuple[Array, int]:
         """r^T W r (K,) for points (N, 3) of the rig frame, metres; NaN where one is behind the
         camera, and how many are."""
@@ -195,9 +190,8 @@ def _undistorted(
     """row, view, seen, weight, sigma of one observation's usable points."""
     sigma = np.asarray(observation.sigma, np.float64)
     seen, forward, valid = undistort(rig[observation.camera], observation.pixels)
-    f00, f01, f10, f11 = forward[:, 0, 0], forward[:, 0, 1], forward[:, 1, 0], forward[:, 1, 1]
-    weight = np.stack([f00 * f00 + f10 * f10, f00 * f01 + f10 * f11, f01 * f01 + f11 * f11], -1)
-    weight /= (sigma * sigma)[:, None]
+    weight = np.empty((len(sigma), 3))
+    kernels.carried_information(forward, sigma, weight)
     if not valid.all():
         row, seen, weight, sigma = row[valid], seen[valid], weight[valid], sigma[valid]
     return row, np.full(len(row), view, np.int32), seen, weight, sigma
