@@ -150,12 +150,13 @@ class Log:
         (recording,) = reader.recordings()
         for chunk in reader.stream(store=recording):
             batch = chunk.to_record_batch()
-            times = batch.column("time").to_pylist() if "time" in batch.schema.names else None
+            timed = "time" in batch.schema.names
+            times = [t.value for t in batch.column("time")] if timed else None
             for name in batch.schema.names:
                 if ":" not in name:
                     continue
                 for row, value in enumerate(batch.column(name).to_pylist()):
-                    time_s = None if times is None else times[row].total_seconds()
+                    time_s = None if times is None else times[row] * 1e-9
                     if value is not None:
                         self._rows[chunk.entity_path, name].append((time_s, value))
 
