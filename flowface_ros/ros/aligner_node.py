@@ -13,6 +13,7 @@ from flowface_ros.ros.alignment_messages import alignment_array_message, alignme
 from flowface_ros.ros.camera_set import CameraSet
 from flowface_ros.ros.collector import Arrival
 from flowface_ros.ros.convert import RclpyTypes
+from flowface_ros.ros.counters import Rate
 from flowface_ros.ros.device import (
     DeviceMemoryError,
     FrugalAligner,
@@ -51,6 +52,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         self._outputs: dict[str, Any] = {}
         self._faces: Any = None
         self._newest_faces: Any = None
+        self._faces_rate = Rate()
         self._grid, self._device = 0, "none"
 
     @property
@@ -107,6 +109,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         self.guard.error("memory", f"out of memory, one face at a time from now on: {reason}")
 
     def _take_faces(self, message: FaceArray) -> None:
+        self._faces_rate.tick()
         self._newest_faces = message
 
     def _follow(self, faces: Any) -> None:
@@ -170,6 +173,7 @@ class AlignerNode(SetNode[AlignerSettings]):
 
     def _reports(self, summary: Report) -> list[Report]:
         summary.counts("callbacks:", self.drops.of(CALLBACKS))
+        summary.values["faces of the fitter"] = self._faces_rate.total
         return self._cameras.reports(self.dropped, {}, self.active)
 
 

@@ -22,7 +22,7 @@ from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, compose_rotvecs
 from flowface_ros.head.surface import SurfacePoints
-from flowface_ros.track.tracked_head import TrackedHead
+from flowface_ros.track.tracked_head import TrackedHead, as_sent
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class HeadHistory:
         if self._last and stamp_ns <= self._stamp_ns:
             return
         before = {head.id: (self._stamp_ns, head.state) for head in self._last.values()}
-        self._last = {head.id: head for head in heads}
+        self._last = {head.id: _rounded(head) for head in heads}
         self._before = {id: before[id] for id in self._last if id in before}
         self._stamp_ns = stamp_ns
 
@@ -86,6 +86,14 @@ class HeadView:
 
     crop: Crop
     landmarks: Array
+
+
+def _rounded(head: TrackedHead) -> TrackedHead:
+    """The last digits of a pose are lost on the way to another machine, and would grow from set to
+    set: crops by a hair apart give landmarks by another."""
+    state = head.state
+    pose = {name: as_sent(getattr(state, name)) for name in ("translation", "rotation")}
+    return replace(head, state=replace(state, **pose))
 
 
 class HeadProjector:

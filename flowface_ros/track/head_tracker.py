@@ -24,7 +24,7 @@ from flowface_ros.track.frames import TrackResult, TrackStatistics, ViewAlignmen
 from flowface_ros.track.grouping import group, pair_cost
 from flowface_ros.track.measurement import HeadMeasurer, Measurement, Moment
 from flowface_ros.track.person import Person
-from flowface_ros.track.tracked_head import TrackedHead
+from flowface_ros.track.tracked_head import TrackedHead, as_published
 
 _TOO_CLOSE_M = 0.1
 """Two heads cannot be nearer to each other: their middles are a head's width apart."""
@@ -247,7 +247,9 @@ class HeadTracker:
         self, moment: Moment, counters: Counter[str]
     ) -> tuple[tuple[TrackedHead, ...], tuple[str, ...]]:
         """Heads of this set, and the ids of those that the last result had and this one has not."""
-        heads = {p.id: head for p in self._people if (head := p.head(moment)) is not None}
+        heads = {
+            p.id: as_published(head) for p in self._people if (head := p.head(moment)) is not None
+        }
         counters["lost"] += sum(person.id not in heads for person in self._people)
         self._people = [person for person in self._people if person.id in heads]
         removed = tuple(id for id in self._shown if id not in heads)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -46,6 +46,18 @@ class TrackedHead:
     views: tuple[str, ...] = ()
     view_rmse_px: tuple[float, ...] = ()
     stamp_spread_s: float = 0.0
+
+
+def as_sent(values: ArrayLike) -> Array:
+    """With the precision of a message, float32: who reads it has the very same numbers."""
+    return np.asarray(values, np.float32).astype(np.float64)
+
+
+def as_published(head: TrackedHead) -> TrackedHead:
+    """With joints and coefficients as a Face message has them; it has the pose in full."""
+    state = head.state
+    names = ("neck", "jaw", "left_eye", "right_eye", "expression", "shape")
+    return replace(head, state=replace(state, **{n: as_sent(getattr(state, n)) for n in names}))
 
 
 def face_pose(model: HeadModel, state: HeadState) -> Array:

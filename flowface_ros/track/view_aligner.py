@@ -6,7 +6,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,11 +16,12 @@ from flowface_ros.align.aligner import Aligner, FaceAlignment, Picture
 from flowface_ros.align.crop import Crop
 from flowface_ros.align.detector import overlap
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
+from flowface_ros.align.observation import Observation
 from flowface_ros.head.model import HeadModel
 from flowface_ros.track.config import TrackerConfig
 from flowface_ros.track.crops import HeadHistory, HeadProjector, HeadView, landmark_rows
 from flowface_ros.track.frames import ViewAlignment, ViewFrame
-from flowface_ros.track.tracked_head import TrackedHead
+from flowface_ros.track.tracked_head import TrackedHead, as_sent
 
 Array = NDArray[np.float64]
 
@@ -208,11 +209,11 @@ class ViewAligner:
         """The answers that show a face; those of no known head become pending."""
         accepted, pending = [], []
         for look, answer in zip(looks, answers, strict=True):
-            presence = 1.0 if answer.presence is None else answer.presence
+            presence = 1.0 if answer.presence is None else float(np.float32(answer.presence))
             if not presence >= self._config.min_presence:
                 counters["low_presence"] += 1
                 continue
-            observation = answer.observation
+            observation = _as_sent(answer.observation)
             accepted.append(
                 ViewAlignment(frame.camera, observation, look.id, presence, _roi(look.crop))
             )
@@ -220,6 +221,13 @@ class ViewAligner:
                 pending.append(_Pending(frame.stamp_ns, observation.pixels[self._rows]))
         self._pending[frame.camera.name] = pending
         return accepted
+
+
+def _as_sent(observation: Observation) -> Observation:
+    """As an alignment message has it, so that it is the same for a joint part elsewhere."""
+    return replace(
+        observation, pixels=as_sent(observation.pixels), sigma=as_sent(observation.sigma)
+    )
 
 
 def _ns(seconds: float) -> int:
