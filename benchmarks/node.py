@@ -1,8 +1,8 @@
 """Latency budget of the tracker node: from the camera's publisher to /tf, over DDS.
 
-A process publishes raw images of a synthetic person who keeps still, another runs the tracker,
-this one listens. Then the price of ingestion alone: four cameras of 1280x720 at 30 Hz without
-CameraInfo, whose images arrive and are dropped undecoded. Needs rclpy.
+A process publishes raw or JPEG images of a synthetic person who keeps still, another runs the
+tracker, this one listens. Then the price of ingestion alone: four cameras of 1280x720 at 30 Hz
+without CameraInfo, whose images arrive and are dropped undecoded. Needs rclpy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from numpy.typing import NDArray  # noqa: E402
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 SIZES = ((640, 480), (1280, 720))
 CAMERA_COUNTS = (1, 2, 3)
+TRANSPORTS = ("raw", "compressed")
+FPS = 30.0
+JPEG_QUALITY = 90
 INGESTED = 4
 STAGES = ("arrival", "decode", "transform", "detect", "align", "associate", "fit", "publish")
 WARM_UP_S = 3.0
@@ -40,11 +43,15 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Load:
-    """What the cameras send: images by camera, each (H, W, 3) uint8 RGB, at `fps`."""
+    """What the cameras send: images by camera, each (H, W, 3) uint8 RGB, at `fps`.
+
+    transport: raw or compressed.
+    """
 
     images: dict[str, NDArray[np.uint8]]
     infos: list[Any]
     fps: float
+    transport: str = "raw"
 
 
 def publish(load: Load) -> None:
@@ -52,7 +59,7 @@ def publish(load: Load) -> None:
     import rclpy
     from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
     from rclpy.signals import SignalHandlerOptions
-    from sensor_msgs.msg import CameraInfo, Image
+    from sensor_msgs.msg import CameraInfo
     from tf2_msgs.msg import TFMessage
 
     from flowface_ros.bag.face_messages import camera_info_message, header_message, tf_message
@@ -65,12 +72,9 @@ def publish(load: Load) -> None:
     static.publish(tf_message(types, [("rig", c.frame, c.rig_from_camera, 0) for c in load.infos]))
     outputs, infos, messages = {}, {}, {}
     for name, image in load.images.items():
-        height, width = image.shape[:2]
-        outputs[name] = node.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
-        data = array("B", image.tobytes())
-        messages[name] = Image(
-            height=height, width=width, encoding="rgb8", step=3 * width, data=data
-        )
+        messages[name], suffix = image_message(image, load.transport)
+        topic = f"{name}/image_raw{suffix}"
+        outputs[name] = node.create_publisher(type(messages[name]), topic, qos_profile_sensor_data)
     for camera in load.infos:
         infos[camera.name] = node.create_publisher(CameraInfo, f"{camera.name}/camera_info", 10)
     due = time.monotonic()
@@ -83,6 +87,20 @@ def publish(load: Load) -> None:
         for name, message in messages.items():
             message.header = header_message(types, stamp_ns, f"{name}_optical_frame")
             outputs[name].publish(message)
+
+
+def image_message(image: NDArray[np.uint8], transport: str) -> tuple[Any, str]:
+    """A message of an image, and what its topic's name ends with."""
+    from sensor_msgs.msg import CompressedImage, Image
+
+    from flowface_ros.bag.images import encode_jpeg
+
+    if transport == "compressed":
+        data = array("B", encode_jpeg(image, JPEG_QUALITY))
+        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=data), "/compressed"
+    height, width = image.shape[:2]
+    data = array("B", image.tobytes())
+    return Image(height=height, width=width, encoding="rgb8", step=3 * width, data=data), ""
 
 
 @contextmanager
@@ -98,11 +116,12 @@ def publisher(load: Load) -> Iterator[None]:
 
 
 @contextmanager
-def tracker(cameras: list[str]) -> Iterator[int]:
+def tracker(cameras: list[str], transport: str = "raw") -> Iterator[int]:
     """The tracker's process; its id."""
     command = [
         sys.executable, "-m", "flowface_ros.ros.tracker_node", "--ros-args",
         "-p", f"cameras:=[{','.join(cameras)}]", "-p", "rig_frame:=rig", "--log-level", "error",
+        *(f for name in cameras for f in ("-p", f"{name}.transport:={transport}")),
     ]  # fmt: skip
     process = subprocess.Popen(command)
     try:
@@ -161,14 +180,14 @@ class Listener:
                 self.late_s.append((now_ns - stamp.sec * _NS - stamp.nanosec) / _NS)
 
 
-def still_scene(cameras: int, size: tuple[int, int], fps: float) -> Load:
+def still_scene(cameras: int, size: tuple[int, int]) -> Load:
     """One moment of a synthetic scene, again and again."""
     from flowface_ros.synth.scene import Scene, SceneConfig
 
     scene = Scene(SceneConfig(seed=3, cameras=cameras, width=size[0], height=size[1]))
     infos = list(scene.moving_rig.cameras)
     images = {c.name: scene.render(i, 0.5).color for i, c in enumerate(infos)}
-    return Load(images, infos, fps)
+    return Load(images, infos, FPS)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -180,7 +199,7 @@ def cpu_seconds(pid: int) -> float:
 def measure_budget(node: Any, load: Load, seconds: float) -> dict[str, Any]:
     """One row: rates, processor time and the stages' medians, milliseconds."""
     listener = Listener(node)
-    with tracker(list(load.images)) as pid, publisher(load):
+    with tracker(list(load.images), load.transport) as pid, publisher(load):
         listener.wait_until_active()
         listener.spin(WARM_UP_S)
         listener.late_s.clear()
@@ -189,9 +208,11 @@ def measure_budget(node: Any, load: Load, seconds: float) -> dict[str, Any]:
         elapsed = time.monotonic() - start
         late_ms = 1e3 * np.array(listener.late_s or [np.nan])
         values = listener.values
+        answered, used_s = int(values["answers"]) - answers, cpu_seconds(pid) - cpu
         row = {
-            "sets/s": (int(values["answers"]) - answers) / elapsed,
-            "core %": 100 * (cpu_seconds(pid) - cpu) / elapsed,
+            "sets/s": answered / elapsed,
+            "core %": 100 * used_s / elapsed,
+            "CPU ms/set": 1e3 * used_s / max(answered, 1),
             **{stage: float(values.get(f"{stage} p50 ms", "nan")) for stage in STAGES},
             "to TF p50": float(np.median(late_ms)),
             "to TF p95": float(np.percentile(late_ms, 95)),
@@ -205,7 +226,7 @@ def measure_ingestion(node: Any, seconds: float) -> dict[str, Any]:
     noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
     names = [f"camera{i}" for i in range(INGESTED)]
     listener = Listener(node)
-    with tracker(names) as pid, publisher(Load(dict.fromkeys(names, noise), [], 30.0)):
+    with tracker(names) as pid, publisher(Load(dict.fromkeys(names, noise), [], FPS)):
         listener.wait_until_active()
         listener.spin(WARM_UP_S)
         sets, cpu, start = int(listener.values["sets"]), cpu_seconds(pid), time.monotonic()
@@ -233,11 +254,12 @@ def main() -> None:
     rows = []
     for width, height in SIZES[:1] if args.quick else SIZES:
         for count in CAMERA_COUNTS:
-            row = {"cameras": count, "size": f"{width}x{height}"}
-            row |= measure_budget(node, still_scene(count, (width, height), 30.0), seconds)
-            rows.append(row)
+            load = still_scene(count, (width, height))
+            for transport in TRANSPORTS:
+                row = {"cameras": count, "size": f"{width}x{height}", "transport": transport}
+                rows.append(row | measure_budget(node, replace(load, transport=transport), seconds))
     ingestion = measure_ingestion(node, seconds)
-    print(harness.machine_description())
+    print(f"{harness.machine_description()}; load average {os.getloadavg()[1]:.1f}")
     print("milliseconds; images at 30 Hz, medians unless p95")
     harness.print_table(rows)
     harness.print_table([ingestion])
