@@ -167,6 +167,18 @@ def test_points_behind_the_cameras_are_no_head(world, rng) -> None:
     assert points[:, 2].min() > 0
 
 
+def test_a_head_held_behind_the_camera_is_none(world, rng) -> None:
+    """A prior so sure of a place behind the camera that observations cannot move it."""
+    rig = world.rig(1)
+    truth = world.head(rng, 20.0)
+    fitter = FrameFitter(world.model, rig)
+    behind = replace(truth, translation=truth.translation * -1)
+    sure = np.eye(fitter.tracking.size) * 1e-12
+    prior = prior_of(world.model, behind, fitter.tracking, sure)
+    result = fitter.fit(world.see(truth, rig, rng), prior)
+    assert not result.valid
+
+
 @pytest.mark.parametrize("kind", ["noise", "one place"])
 def test_observations_of_no_head_give_none(world, rng, kind) -> None:
     rig = world.rig(2)
@@ -188,6 +200,8 @@ def test_bad_observations_are_refused_by_name(world, rng) -> None:
         ("sigma", np.zeros_like(good.sigma)),
         ("sigma", -good.sigma),
         ("sigma", np.full_like(good.sigma, np.inf)),
+        ("sigma", np.full_like(good.sigma, np.nan)),
+        ("sigma", good.sigma[:-1]),
         ("pixels", good.pixels[:-1]),
     ):
         broken = object.__new__(Observation)
