@@ -82,6 +82,23 @@ def robust_sums(squared, scale, nu, out):
     out[3], out[4], out[5], out[6] = total, curvature, variance, square
 
 
+@njit(cache=True)
+def agreement(squared, sigma, nu, out):
+    """Sums into out (4,): rows in front of their camera, their r^T W r, their 1 / sigma^2, and of
+    it the share nu / (nu + r^T W r) that the loss keeps; returns the sum of all 1 / sigma^2."""
+    every = 0.0
+    out[:] = 0.0
+    for k in range(len(squared)):
+        s, information = squared[k], 1 / (sigma[k] * sigma[k])
+        every += information
+        if not np.isnan(s):
+            out[0] += 1
+            out[1] += s
+            out[2] += information
+            out[3] += information * nu / (nu + s)
+    return every
+
+
 @njit(cache=True, fastmath=_FAST)
 def accumulate(
     points, row, view, seen, weight, rotation, translation, zoom, nu, scale, information, vector

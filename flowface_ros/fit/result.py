@@ -8,7 +8,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.fit import robust
+from flowface_ros.fit import kernels, robust
 from flowface_ros.fit.covariance import Posterior
 from flowface_ros.fit.levenberg import Report
 from flowface_ros.fit.priors import ShapeBelief
@@ -97,19 +97,28 @@ def inlier_share(squared: Array, sigma: Array, nu: float) -> float:
     """Share of the information that the robust loss kept; 1 when all residuals are zero."""
     if not len(squared):
         return 0.0
-    information = 1 / (sigma * sigma)
-    kept = np.where(np.isnan(squared), 0.0, robust.weight(squared, nu) * nu / (nu + 2))
-    return float((information * kept).sum() / information.sum())
+    sums = np.empty(4)
+    every = kernels.agreement(squared, sigma, nu, sums)
+    return float(sums[3] / every)
 
 
 def _statistics(name: str, squared: Array, sigma: Array, nu: float) -> ViewStatistics:
-    seen = ~np.isnan(squared)
-    s, px = (squared, sigma) if seen.all() else (squared[seen], sigma[seen])
-    if not len(s):
+    sums = np.empty(4)
+    every = kernels.agreement(squared, sigma, nu, sums)
+    count = int(sums[0])
+    if not count:
         return ViewStatistics(name, 0, np.nan, np.nan, np.nan, 0.0, False)
-    rmse = float(np.sqrt(s.sum() / (1 / (px * px)).sum()))
+    s, px = squared, sigma
+    if count < len(squared):
+        seen = ~np.isnan(squared)
+        s, px = squared[seen], sigma[seen]
     scale = robust.residual_scale(s)
-    share = inlier_share(squared, sigma, nu)
-    consistent = scale < CONSISTENT_SCALE and bool(seen.mean() > 0.5)
-    median = robust.median(np.sqrt(s) * px)
-    return ViewStatistics(name, len(s), rmse, median, scale, share, consistent)
+    return ViewStatistics(
+        name,
+        count,
+        rmse_px=float(np.sqrt(sums[1] / sums[2])),
+        median_px=robust.median(np.sqrt(s) * px),
+        scale=scale,
+        inlier_share=float(sums[3] / every),
+        consistent=scale < CONSISTENT_SCALE and count > 0.5 * len(squared),
+    )

@@ -43,17 +43,19 @@ def _newton(pixels, intrinsics, k, seen, forward, valid):  # type: ignore[no-unt
     fx, skew, cx = intrinsics[0, 0], intrinsics[0, 1], intrinsics[0, 2]
     fy, cy = intrinsics[1, 1], intrinsics[1, 2]
     k1, k2, p1, p2, k3, k4, k5, k6 = k
+    rational = k4 != 0 or k5 != 0 or k6 != 0
     for n in range(len(pixels)):
         target_y = (pixels[n, 1] - cy) / fy
         target_x = (pixels[n, 0] - cx - skew * target_y) / fx
         x, y = target_x, target_y
         for _ in range(_ITERATIONS):
             s = x * x + y * y
-            top = 1 + s * (k1 + s * (k2 + s * k3))
-            bottom = 1 + s * (k4 + s * (k5 + s * k6))
-            radial = top / bottom
+            radial = 1 + s * (k1 + s * (k2 + s * k3))
             slope = k1 + s * (2 * k2 + s * 3 * k3)
-            slope = (slope - radial * (k4 + s * (2 * k5 + s * 3 * k6))) / bottom
+            if rational:
+                inverse = 1 / (1 + s * (k4 + s * (k5 + s * k6)))
+                radial *= inverse
+                slope = (slope - radial * (k4 + s * (2 * k5 + s * 3 * k6))) * inverse
             mixed = 2 * (slope * x * y + p1 * x + p2 * y)
             xx = radial + 2 * slope * x * x + 2 * p1 * y + 6 * p2 * x
             yy = radial + 2 * slope * y * y + 6 * p1 * y + 2 * p2 * x
@@ -70,5 +72,6 @@ def _newton(pixels, intrinsics, k, seen, forward, valid):  # type: ignore[no-unt
                 forward[n, 1, 0], forward[n, 1, 1] = fy * mixed, fy * yy
                 valid[n] = True
                 break
-            x -= (yy * error_x - mixed * error_y) / determinant
-            y -= (xx * error_y - mixed * error_x) / determinant
+            inverse = 1 / determinant
+            x -= (yy * error_x - mixed * error_y) * inverse
+            y -= (xx * error_y - mixed * error_x) * inverse
