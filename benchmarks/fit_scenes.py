@@ -118,7 +118,8 @@ def sample_head(
     sigmas = static_sigmas(model, PriorConfig())
     joints = [_bounded(model, j, sigmas[3 + 3 * j], rng) for j in range(1, 5)]
     low, high = model.expression_bounds.T
-    expression = np.abs(rng.normal(0, PriorConfig().expression_sigma, model.expression_count))
+    first = len(sigmas) - model.shape_count - model.expression_count
+    expression = np.abs(rng.normal(0, sigmas[first:][: model.expression_count]))
     expression *= rng.random(model.expression_count) < active
     angles = [rng.uniform(-yaw_deg, yaw_deg), rng.uniform(-25, 25), rng.uniform(-20, 20)]
     facing = Rotation.from_euler("x", 180, degrees=True)

@@ -11,6 +11,8 @@ class PriorConfig:
 
     expression_sigma: float = 0.3
     """Standard deviation of an expression coefficient around 0 (weights lie in [0, 1])."""
+    blink_sigma: float = 1.0
+    """The same of eyeBlinkLeft and eyeBlinkRight, which are nearly always either 0 or 1."""
     neck_sigma: float = 0.3
     """Of the neck's rotation vector, radians; shoulders that are not seen make it ambiguous."""
     jaw_sigma: float = 0.2

@@ -99,7 +99,8 @@ def static_sigmas(model: HeadModel, config: PriorConfig) -> Array:
         "right_eye": config.eye_sigma,
     }
     blocks = [np.full(6, np.inf), *(np.full(3, joints[name]) for name in JOINT_BLOCKS)]
-    expression = np.full(model.expression_count, config.expression_sigma)
+    blinks = [name.startswith("eyeBlink") for name in model.expression_names]
+    expression = np.where(blinks, config.blink_sigma, config.expression_sigma)
     return np.concatenate([*blocks, expression, np.ones(model.shape_count)])
 
 

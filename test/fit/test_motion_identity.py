@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowface_ros.fit.config import IdentityConfig, MotionConfig
+from flowface_ros.fit.config import IdentityConfig, MotionConfig, PriorConfig
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.identity import IdentityEstimator, viewpoint_of
 from flowface_ros.fit.motion import MotionFilter
@@ -46,7 +46,7 @@ def test_uncertainty_grows_with_time_and_expression_returns_to_rest(world, follo
     lid = world.model.expression_names.index("eyeBlinkLeft")
     assert abs(far.mean.expression[lid]) <= abs(first.state.expression[lid]) * 0.01 + 1e-12
     # What is not seen for long is as uncertain as any face, and no more.
-    assert b[18 + lid] == pytest.approx(0.3**2, rel=0.01)
+    assert b[18 + lid] == pytest.approx(PriorConfig().blink_sigma**2, rel=0.01)
 
 
 def test_update_is_the_kalman_filter_of_the_same_model(world, followed, rng) -> None:
