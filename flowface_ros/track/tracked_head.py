@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.state import HeadState, all_unknowns
+from flowface_ros.head.state import HeadState, Unknowns, all_unknowns
 from flowface_ros.rigid import left_jacobian, rotation_from_rotvec, transform
 
 Array = NDArray[np.float64]
@@ -48,6 +49,12 @@ class TrackedHead:
     stamp_spread_s: float = 0.0
 
 
+@lru_cache(maxsize=4)
+def _sellion(model: HeadModel) -> tuple[SurfaceEvaluator, Unknowns]:
+    """Made once: that takes longer than all that follows."""
+    return SurfaceEvaluator(model, model.landmarks["sellion"]), all_unknowns(model)
+
+
 def as_sent(values: ArrayLike) -> Array:
     """With the precision of a message, float32: who reads it has the very same numbers."""
     return np.asarray(values, np.float32).astype(np.float64)
@@ -67,7 +74,7 @@ def face_pose(model: HeadModel, state: HeadState) -> Array:
     the expression. The origin is the sellion's point on the posed surface, where there is hardly
     any: a frown moves it by a millimetre.
     """
-    origin = SurfaceEvaluator(model, model.landmarks["sellion"]).positions(state)[0]
+    origin = _sellion(model)[0].positions(state)[0]
     skull = rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck)
     return transform(skull @ HEAD_FROM_FACE, origin)
 
@@ -80,8 +87,7 @@ def face_pose_covariance(model: HeadModel, state: HeadState) -> Array | None:
     """
     if state.covariance is None:
         return None
-    unknowns = all_unknowns(model)
-    sellion = SurfaceEvaluator(model, model.landmarks["sellion"])
+    sellion, unknowns = _sellion(model)
     jacobian = np.zeros((6, unknowns.size))
     jacobian[:3] = sellion.positions_and_jacobian(state, unknowns)[1][0]
     jacobian[3:, unknowns.slices["rotation"]] = np.eye(3)
