@@ -232,8 +232,6 @@ def _session(content: bytes, name: str, device: Device, precision: str, threads:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that wait by spinning keep the cores from whoever works.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _ERRORS_ONLY
     try:
         session = onnxruntime.InferenceSession(
