@@ -17,7 +17,7 @@ ARGUMENTS = (
     ("groups", None, "cameras of each aligner: names with commas, groups with semicolons"),
     ("here", "all", "what runs on this machine: names with commas, or all"),
     ("rig_frame", "", "frame of the results; empty: the first camera's"),
-    ("transport", "raw", "raw or compressed, of all cameras"),
+    ("transport", "auto", "auto, raw or compressed, of all cameras"),
     ("params_file", "", "parameter file of all nodes; arguments win over it"),
     ("namespace", "", "of the nodes, and so of the cameras' topics"),
     ("device", "auto", "of the aligners: auto, cpu, cuda:N or tensorrt:N"),

@@ -17,7 +17,7 @@ ARGUMENTS = (
     ("rig_file", None, "rig YAML, or camchain of Kalibr"),
     ("info", "", "cameras whose driver has no CameraInfo, separated by commas, or all"),
     ("drivers", "", "launch files that start the cameras, separated by commas; empty: none"),
-    ("transport", "raw", "raw or compressed, of all cameras"),
+    ("transport", "auto", "auto, raw or compressed, of all cameras"),
     ("params_file", "", "parameter file of the tracker; the rig's names and frames win over it"),
     ("namespace", "", "of the nodes, and so of the cameras' topics"),
     ("device", "auto", "auto, cpu, cuda:N or tensorrt:N"),

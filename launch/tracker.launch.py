@@ -11,7 +11,7 @@ from launch_ros.actions import Node
 ARGUMENTS = (
     ("cameras", "", "names of the cameras, separated by commas, primary first"),
     ("rig_frame", "", "frame of the results; empty: the first camera's"),
-    ("transport", "", "raw or compressed, of all cameras"),
+    ("transport", "", "auto, raw or compressed, of all cameras"),
     ("params_file", "", "parameter file; arguments that are given win over it"),
     ("namespace", "", "of the node, and so of the cameras' topics"),
     ("device", "", "auto, cpu, cuda:N or tensorrt:N"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
@@ -31,40 +32,61 @@ class CameraInput:
         self.calibration = Calibration(name, lambda text: guard.info(f"calibration {text}", text))
         self.images, self.infos = Rate(), Rate()
         self._guard = guard
-        self._subscriptions: list[Any] = []
+        self._info_subscription: Any = None
+        self._image_subscriptions: dict[str, Any] = {}
+        self._transport: str | None = None
 
     def subscribe(self, node: Node, on_image: OnImage, watch: QosWatch) -> None:
         """Begin to listen."""
-        topics = self.topics
-        images = COMPRESSED if topics.transport == "compressed" else IMAGE
-        qos = images.qos
-        if topics.reliability == "reliable":
-            qos = QoSProfile(depth=qos.depth, reliability=ReliabilityPolicy.RELIABLE)
+        topics = published(node, self.topics.image_topics)
+        self._transport = next(iter(topics)) if len(topics) == 1 else None
 
-        def take_image(message: Any) -> None:
-            self.images.tick()
-            on_image(self.name, stamp_ns(message), message)
+        def take_image(transport: str, message: Any) -> None:
+            self._transport = self._transport or transport
+            if transport == self._transport:
+                self.images.tick()
+                on_image(self.name, stamp_ns(message), message)
 
         def take_info(message: CameraInfo) -> None:
             self.infos.tick()
             self.calibration.add(message)
 
-        names = (node.resolve_topic_name(t) for t in (topics.image_topic, topics.info_topic))
-        purpose = "camera {!r} (images on {}, CameraInfo on {})".format(self.name, *names)
-        for kind, topic, callback, profile in (
-            (images.kind, topics.image_topic, take_image, qos),
-            (CAMERA_INFO.kind, topics.info_topic, take_info, CAMERA_INFO.qos),
-        ):
+        where = node.resolve_topic_name(self.topics.info_topic)
+        purpose = f"camera {self.name!r} (images on {self._places(node)}, CameraInfo on {where})"
+        for topic in (*topics.values(), self.topics.info_topic):
             watch.describe(topic, purpose)
-            self._subscriptions.append(
-                node.create_subscription(kind, topic, self._guard(callback), profile)
+        for transport, topic in topics.items():
+            images = COMPRESSED if transport == "compressed" else IMAGE
+            self._image_subscriptions[transport] = node.create_subscription(
+                images.kind,
+                topic,
+                self._guard(partial(take_image, transport)),
+                self._image_qos(images.qos),
             )
+        self._info_subscription = node.create_subscription(
+            CAMERA_INFO.kind, self.topics.info_topic, self._guard(take_info), CAMERA_INFO.qos
+        )
+
+    def drop_unused(self, node: Node) -> None:
+        """Once images come by one transport, do not ask for the other."""
+        for transport in [t for t in self._image_subscriptions if self._transport not in (None, t)]:
+            node.destroy_subscription(self._image_subscriptions.pop(transport))
+
+    def _image_qos(self, qos: QoSProfile) -> QoSProfile:
+        if self.topics.reliability == "reliable":
+            return QoSProfile(depth=qos.depth, reliability=ReliabilityPolicy.RELIABLE)
+        return qos
+
+    def _places(self, node: Node) -> str:
+        return " or ".join(node.resolve_topic_name(t) for t in self.topics.image_topics.values())
 
     def unsubscribe(self, node: Node) -> None:
         """Stop listening."""
-        for subscription in self._subscriptions:
-            node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        for subscription in (*self._image_subscriptions.values(), self._info_subscription):
+            if subscription is not None:
+                node.destroy_subscription(subscription)
+        self._image_subscriptions.clear()
+        self._info_subscription = None
 
     def missing(self, node: Node) -> str:
         """What never came though its counterpart did, or "" when both or neither did."""
@@ -72,6 +94,13 @@ class CameraInput:
             topic = node.resolve_topic_name(self.topics.info_topic)
             return f"camera {self.name!r}: images arrive, but no CameraInfo on {topic}"
         if self.infos.total and not self.images.total:
-            topic = node.resolve_topic_name(self.topics.image_topic)
-            return f"camera {self.name!r}: CameraInfo arrives, but no image on {topic}"
+            return f"camera {self.name!r}: CameraInfo arrives, but no image on {self._places(node)}"
         return ""
+
+
+def published(node: Node, topics: Mapping[str, str]) -> dict[str, str]:
+    """The first of some topics that somebody publishes, by its key; all when nobody does."""
+    for key, topic in topics.items():
+        if node.count_publishers(node.resolve_topic_name(topic)):
+            return {key: topic}
+    return dict(topics)

@@ -94,6 +94,7 @@ class CameraSet:
 
     def _watch(self, source: CameraInput, report: Report) -> None:
         name = source.name
+        source.drop_unused(self._node)
         missing = source.missing(self._node)
         self._lacking_reports[name] = self._lacking_reports.get(name, 0) + 1 if missing else 0
         report.note(WARN, missing)

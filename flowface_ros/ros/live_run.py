@@ -111,9 +111,7 @@ def _played(player: Player, count: int, progress: Progress) -> dict[str, list[tu
 
 
 def _parameters(cameras: Sequence[str], rig_frame: str) -> list[str]:
-    values = {"cameras": f"[{','.join(cameras)}]", "rig_frame": rig_frame}
-    values |= {f"{camera}.transport": "compressed" for camera in cameras}
-    return ["--ros-args", *(a for name, v in values.items() for a in ("-p", f"{name}:={v}"))]
+    return ["--ros-args", "-p", f"cameras:=[{','.join(cameras)}]", "-p", f"rig_frame:={rig_frame}"]
 
 
 def _inputs(cameras: Sequence[str]) -> list[str]:

@@ -139,6 +139,9 @@ def _allowed(entry: Field) -> str:
     return {bool: "`true`, `false`", list: "names"}.get(type(_default(entry)), "text")
 
 
+_COMPRESSED = "/compressed"
+
+
 @dataclass(frozen=True)
 class CameraTopics:
     """Where one camera's messages are; the parameters are `<camera>.<name>`."""
@@ -150,9 +153,10 @@ class CameraTopics:
         "", "topic of the CameraInfo; empty: <camera>/camera_info", read_only=True
     )
     transport: str = parameter(
-        "raw",
-        "raw: sensor_msgs/Image; compressed: CompressedImage on <image_topic>/compressed",
-        choices=("raw", "compressed"),
+        "auto",
+        "raw: sensor_msgs/Image; compressed: CompressedImage on <image_topic>/compressed; auto: "
+        "the one that is published at the start, raw if both are, else the first to come",
+        choices=("auto", "raw", "compressed"),
         read_only=True,
     )
     reliability: str = parameter(
@@ -166,11 +170,16 @@ class CameraTopics:
     )
 
     def resolved(self, camera: str) -> CameraTopics:
-        """With the topics of a camera in the place of empty ones."""
+        """With the topics of a camera in the place of empty ones; image_topic is the raw one."""
         image = self.image_topic or f"{camera}/image_raw"
-        suffix = "/compressed"
-        if self.transport == "compressed" and not image.endswith(suffix):
-            image += suffix
-        return replace(
-            self, image_topic=image, info_topic=self.info_topic or f"{camera}/camera_info"
-        )
+        transport = self.transport
+        if image.endswith(_COMPRESSED):
+            image, transport = image.removesuffix(_COMPRESSED), "compressed"
+        info = self.info_topic or f"{camera}/camera_info"
+        return replace(self, image_topic=image, info_topic=info, transport=transport)
+
+    @property
+    def image_topics(self) -> dict[str, str]:
+        """Of resolved topics: where images may come from, by transport, preferred first."""
+        topics = {"raw": self.image_topic, "compressed": self.image_topic + _COMPRESSED}
+        return topics if self.transport == "auto" else {self.transport: topics[self.transport]}

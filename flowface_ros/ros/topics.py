@@ -53,7 +53,8 @@ COMPRESSED = Topic(
     "<camera>/image_raw/compressed",
     CompressedImage,
     _unreliable(5),
-    "JPEG, PNG; in the place of the raw image with `<camera>.transport`",
+    "JPEG, PNG; in the place of the raw image where nobody publishes that, or by "
+    "`<camera>.transport`",
 )
 CAMERA_INFO = Topic(
     "<camera>/camera_info",

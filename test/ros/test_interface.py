@@ -52,7 +52,7 @@ def tested(request: pytest.FixtureRequest, context: None) -> Iterator[Tested]:
     networks = {} if kind == "fitter" else {"networks": fake_networks(make_world())}
     values = {"cameras": list(CAMERAS), "use_sim_time": True}
     if kind != "fitter":
-        values["right.transport"] = "compressed"
+        values |= {"left.transport": "raw", "right.transport": "compressed"}
     arguments = {"cli_args": ["--ros-args", "-r", f"__node:={kind}_{next(NUMBERS)}"]}
     running = Running(lambda **options: node_class(**networks, **options, **arguments), **values)
     assert running.started

@@ -32,6 +32,11 @@ def call(robot: Robot, kind: Any, name: str, request: Any) -> Any:
     return future.result()
 
 
+def change(robot: Robot, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return call(robot, ChangeState, "/tracker/change_state", request).success
+
+
 def test_life_cycle_by_its_services(track: Track) -> None:
     _, robot = track(start=False, connect=False)
 
@@ -39,25 +44,21 @@ def test_life_cycle_by_its_services(track: Track) -> None:
         answer = call(robot, GetState, "/tracker/get_state", GetState.Request())
         return answer.current_state.label
 
-    def change(transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return call(robot, ChangeState, "/tracker/change_state", request).success
-
     assert state() == "unconfigured"
-    assert change(Transition.TRANSITION_CONFIGURE)
+    assert change(robot, Transition.TRANSITION_CONFIGURE)
     assert state() == "inactive"
     for index in range(2):
-        assert change(Transition.TRANSITION_ACTIVATE)
+        assert change(robot, Transition.TRANSITION_ACTIVATE)
         robot.connect()
         assert robot.ask(index).faces
-        assert change(Transition.TRANSITION_DEACTIVATE)
-    assert change(Transition.TRANSITION_CLEANUP)
+        assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    assert change(robot, Transition.TRANSITION_CLEANUP)
     assert state() == "unconfigured"
-    assert change(Transition.TRANSITION_CONFIGURE)
-    assert change(Transition.TRANSITION_ACTIVATE)
+    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert change(robot, Transition.TRANSITION_ACTIVATE)
     robot.connect()
     assert robot.ask(2).faces
-    assert change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert change(robot, Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert state() == "finalized"
     workers = [thread for thread in threading.enumerate() if thread.name == "worker"]
     assert not workers
@@ -73,7 +74,7 @@ def test_parameters_say_what_they_are(track: Track) -> None:
     assert (slop.read_only, cameras.read_only) == (False, True)
     assert slop.floating_point_range[0].to_value == 1.0
     assert threads.integer_range[0].from_value == 1
-    assert transport.additional_constraints == "raw, compressed"
+    assert transport.additional_constraints == "auto, raw, compressed"
 
 
 def test_reset_forgets_everybody(track: Track) -> None:
@@ -219,7 +220,25 @@ def test_example_parameters_are_accepted(context: None, name: str) -> None:
                 assert getattr(node.settings, key) == value
         for camera in written["cameras"]:
             for key, value in written.get(camera, {}).items():
-                expected = f"{value}/compressed" if key == "transport" else value
-                assert getattr(node._cameras.inputs[camera].topics, key) in (value, expected)
+                assert getattr(node._cameras.inputs[camera].topics, key) == value
     finally:
         node.destroy_node()
+
+
+def test_transport_is_found_out(track: Track) -> None:
+    """At first nobody publishes, and the first image tells; then the graph does."""
+    node, robot = track(compressed=("right",), right__transport="auto")
+    raw = {f"/{name}/image_raw" for name in CAMERAS}
+    compressed = {f"{topic}/compressed" for topic in raw}
+    used = raw - {"/right/image_raw"} | {"/right/image_raw/compressed"}
+
+    def heard() -> set[str]:
+        return {s.topic_name for s in node.subscriptions} & (raw | compressed)
+
+    assert heard() == raw | compressed
+    assert robot.ask(0).faces[0].views == list(CAMERAS)
+    assert robot.wait(lambda: heard() == used)
+    assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    assert heard() == set()
+    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert heard() == used
