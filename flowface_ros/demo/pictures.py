@@ -66,11 +66,11 @@ class Answers:
 
 
 def write_sheet(answers: Answers, path: Path) -> None:
-    """Evenly spread moments with heads, each camera plain and with the tracked mesh.
+    """Evenly spread moments with heads in all views, each camera plain and with the tracked mesh.
 
     Raises ValueError when no answer has a head.
     """
-    shown = [(s, views) for s, views in answers.moments() if any(view.heads for view in views)]
+    shown = [(s, views) for s, views in answers.moments() if all(view.heads for view in views)]
     rows = np.linspace(0, len(shown) - 1, min(SHEET_ROWS, len(shown))).round().astype(int)
     if not shown:
         raise ValueError(f"no head was tracked in {answers.bag}")
