@@ -99,7 +99,7 @@ class Soak:
 
 
 @pytest.mark.parametrize(
-    "seconds", [30, pytest.param(1200, marks=pytest.mark.slow)], ids=["short", "long"]
+    "seconds", [60, pytest.param(1200, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_random_faults_leave_a_tracker_that_tracks(context: None, seconds: int) -> None:
     arguments = ros_args(cameras=f"[{','.join(CAMERAS)}]", rig_frame=RIG_FRAME)
