@@ -30,7 +30,7 @@ from flowface_ros.evaluate.visibility import visible_points  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState  # noqa: E402
-from flowface_ros.synth.scene import Scene, SceneConfig  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, SceneConfig  # noqa: E402
 from flowface_ros.track.crops import HeadProjector  # noqa: E402
 
 Pixels = NDArray[np.uint8]

@@ -39,7 +39,7 @@ from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState  # noqa: E402
-from flowface_ros.synth.scene import Scene, SceneConfig, seconds  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, SceneConfig, seconds  # noqa: E402
 from flowface_ros.track.config import ALIGNER_NOISE  # noqa: E402
 from flowface_ros.track.crops import HeadProjector  # noqa: E402
 

@@ -38,7 +38,7 @@ from flowface_ros.fit.frame_fit import FrameFitter  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.rigid import rotation_from_rotvec, transform  # noqa: E402
-from flowface_ros.synth.scene import Scene, SceneConfig  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, SceneConfig  # noqa: E402
 from flowface_ros.track.config import ALIGNER_NOISE  # noqa: E402
 from flowface_ros.track.crops import HeadProjector  # noqa: E402
 

@@ -17,8 +17,8 @@ from flowface_ros.fit.motion import MotionFilter
 from flowface_ros.fit.priors import ShapeBelief
 from flowface_ros.head.evaluator import vertex_evaluator
 from flowface_ros.head.state import HeadState, neutral_state
-from flowface_ros.synth.motion import PersonMotion, sample_motion
-from flowface_ros.synth.rigs import sample_rig
+from flowface_ros.synth.scene.motion import PersonMotion, sample_motion
+from flowface_ros.synth.scene.rigs import sample_rig
 
 FRAMES_PER_CHECK = 3
 """Frames that the health test of a rig is given."""

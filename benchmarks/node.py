@@ -182,7 +182,7 @@ class Listener:
 
 def still_scene(cameras: int, size: tuple[int, int]) -> Load:
     """One moment of a synthetic scene, again and again."""
-    from flowface_ros.synth.scene import Scene, SceneConfig
+    from flowface_ros.synth.scene.scene import Scene, SceneConfig
 
     scene = Scene(SceneConfig(seed=3, cameras=cameras, width=size[0], height=size[1]))
     infos = list(scene.moving_rig.cameras)

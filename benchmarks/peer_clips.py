@@ -16,7 +16,7 @@ from flowface_ros.evaluate.moving_mesh import MovingMesh
 from flowface_ros.evaluate.regions import triangle_regions
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.synth.scene import START_NS, Scene, SceneConfig
+from flowface_ros.synth.scene.scene import START_NS, Scene, SceneConfig
 
 Array = NDArray[np.float64]
 

@@ -19,12 +19,12 @@ from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState, neutral_state  # noqa: E402
-from flowface_ros.synth.background import sample_background  # noqa: E402
-from flowface_ros.synth.hair_style import sample_hair_style  # noqa: E402
-from flowface_ros.synth.light import sample_light  # noqa: E402
-from flowface_ros.synth.person import Odds, Person, sample_person  # noqa: E402
-from flowface_ros.synth.raster import rasterize  # noqa: E402
-from flowface_ros.synth.render import render_scene  # noqa: E402
+from flowface_ros.synth.hair.style import sample_hair_style  # noqa: E402
+from flowface_ros.synth.person.person import Odds, Person, sample_person  # noqa: E402
+from flowface_ros.synth.render.light import sample_light  # noqa: E402
+from flowface_ros.synth.render.raster import rasterize  # noqa: E402
+from flowface_ros.synth.scene.background import sample_background  # noqa: E402
+from flowface_ros.synth.scene.picture import render_scene  # noqa: E402
 
 SCENES = (
     # name, width, height, focal length (px), distance (m): a crop that the head fills, and a

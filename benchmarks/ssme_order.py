@@ -32,7 +32,7 @@ from flowface_ros.evaluate.surface_error import (  # noqa: E402
 )
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState  # noqa: E402
-from flowface_ros.synth.scene import Scene, SceneConfig  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, SceneConfig  # noqa: E402
 
 FPS = 30.0
 SECONDS = 2.0

@@ -35,7 +35,7 @@ from flowface_ros.evaluate.surface_error import aligned_vertex_distances  # noqa
 from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState  # noqa: E402
-from flowface_ros.synth.scene import Scene, SceneConfig, seconds  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, SceneConfig, seconds  # noqa: E402
 from flowface_ros.track.config import TrackerConfig  # noqa: E402
 from flowface_ros.track.frames import TrackResult, ViewFrame  # noqa: E402
 from flowface_ros.track.pipeline import Tracker  # noqa: E402

@@ -26,8 +26,8 @@ from flowface_ros.align.landmark_net import FaceFinder  # noqa: E402
 from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.rigid import apply  # noqa: E402
-from flowface_ros.synth.overlay import Wireframe, draw_mesh, wireframe  # noqa: E402
-from flowface_ros.synth.scene import Scene, seconds  # noqa: E402
+from flowface_ros.synth.scene.scene import Scene, seconds  # noqa: E402
+from flowface_ros.synth.sheets.overlay import Wireframe, draw_mesh, wireframe  # noqa: E402
 from flowface_ros.track.frames import TrackResult, ViewFrame  # noqa: E402
 from flowface_ros.track.pipeline import Tracker  # noqa: E402
 from flowface_ros.track.tracked_head import face_pose, face_pose_covariance  # noqa: E402

@@ -19,7 +19,7 @@ from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.synth.scene import Scene, SceneConfig
+from flowface_ros.synth.scene.scene import Scene, SceneConfig
 from flowface_ros.track.tracked_head import face_pose
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 from numpy.typing import NDArray
 
-from flowface_ros.synth.head_sheet import TILE_PX
+from flowface_ros.synth.sheets.head_sheet import TILE_PX
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH_PX = 1280

@@ -27,6 +27,9 @@ ROOMS = (
     "commands",
     "cli",
 )
+SYNTH = ("textures", "render", "anatomy", "things", "hair", "person", "scene", "sheets")
+"""What is in the room synth, in the order of import."""
+
 ROS_PACKAGES = ("rclpy", "rcl_interfaces", "lifecycle_msgs", "launch", "launch_ros")
 
 
@@ -68,6 +71,16 @@ def test_imports_go_up_the_list_of_rooms(path: Path) -> None:
             continue
         assert room is not None, f"{path.name}, shared by all rooms, imports {module}"
         assert ROOMS.index(target) <= ROOMS.index(room), f"{room} is above {module}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "synth").rglob("*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_imports_in_synth_go_one_way(path: Path) -> None:
+    place = path.relative_to(PACKAGE / "synth").with_suffix("").parts[0]
+    imported = [m.split(".") for m in imported_modules(path.read_text())]
+    for target in [m[2] for m in imported if m[:2] == ["flowface_ros", "synth"]]:
+        assert SYNTH.index(target) <= SYNTH.index(place), f"{place} is above {target}"
 
 
 def test_every_folder_is_a_known_room() -> None:

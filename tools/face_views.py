@@ -26,13 +26,13 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, neutral_state
-from flowface_ros.synth.background import sample_background
-from flowface_ros.synth.expressions import ExpressionCurves
-from flowface_ros.synth.light import sample_light
-from flowface_ros.synth.occluders import sample_occluder
-from flowface_ros.synth.person import Odds, Person, sample_person
-from flowface_ros.synth.render import RenderedImage, render_scene
-from flowface_ros.synth.sensor import sample_sensor
+from flowface_ros.synth.person.person import Odds, Person, sample_person
+from flowface_ros.synth.render.light import sample_light
+from flowface_ros.synth.scene.background import sample_background
+from flowface_ros.synth.scene.expressions import ExpressionCurves
+from flowface_ros.synth.scene.picture import RenderedImage, render_scene
+from flowface_ros.synth.scene.sensor import sample_sensor
+from flowface_ros.synth.things.occluders import sample_occluder
 
 _TEXTURE_SIZE = 256
 _HAIR_STRANDS = 2500

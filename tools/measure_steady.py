@@ -24,7 +24,7 @@ from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.steady_measure import PointErrors, measure_steady, point_errors
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.scene import Scene, SceneConfig
+from flowface_ros.synth.scene.scene import Scene, SceneConfig
 from flowface_ros.track.crops import HeadProjector
 
 _CAMERAS = 3

@@ -21,7 +21,7 @@ from flowface_ros.align.landmarks_aligner import texel_matrix
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
-from flowface_ros.synth.person import Odds
+from flowface_ros.synth.person.person import Odds
 
 Array = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.pose_error import position_error_mm
 from flowface_ros.evaluate.report import Picture
 from flowface_ros.evaluate.tracking import Face, Recording
-from flowface_ros.synth.overlay import Wireframe, draw_mesh, plain_wireframe, wireframe
+from flowface_ros.synth.sheets.overlay import Wireframe, draw_mesh, plain_wireframe, wireframe
 
 _COUNT = 6
 _WIDTH_PX = 360

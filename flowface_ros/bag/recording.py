@@ -28,8 +28,8 @@ from flowface_ros.bag.face_messages import (
 from flowface_ros.bag.images import compressed_image_fields, image_fields
 from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.writer import BagWriter
-from flowface_ros.synth.rigs import MOVING_FRAME, RIG_FRAME
-from flowface_ros.synth.scene import START_NS, Scene, SceneConfig, seconds
+from flowface_ros.synth.scene.rigs import MOVING_FRAME, RIG_FRAME
+from flowface_ros.synth.scene.scene import START_NS, Scene, SceneConfig, seconds
 from flowface_ros.track.tracked_head import Status, TrackedHead
 
 FACES_TOPIC = "/ground_truth/faces"

@@ -81,7 +81,7 @@ def _import(args: argparse.Namespace) -> int:
 def _render(args: argparse.Namespace) -> int:
     import cv2
 
-    from flowface_ros.synth.head_sheet import draw_head_sheet
+    from flowface_ros.synth.sheets.head_sheet import draw_head_sheet
 
     picture = draw_head_sheet(_read(args))
     if not cv2.imwrite(str(args.out), picture[..., ::-1]):

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from flowface_ros.bag.recording import record_scene
-    from flowface_ros.synth.scene import SceneConfig
+    from flowface_ros.synth.scene.scene import SceneConfig
 
     width, height = args.size
     config = SceneConfig(

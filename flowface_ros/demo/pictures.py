@@ -21,8 +21,8 @@ from flowface_ros.bag.reader import open_bag
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.tracking import Tracking
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.contact_sheet import View, contact_sheet
-from flowface_ros.synth.overlay import Wireframe, draw_mesh, wireframe
+from flowface_ros.synth.sheets.contact_sheet import View, contact_sheet
+from flowface_ros.synth.sheets.overlay import Wireframe, draw_mesh, wireframe
 
 Image = NDArray[np.uint8]
 

@@ -31,9 +31,9 @@ from flowface_ros.evaluate.report import finite_or_none, write_report
 from flowface_ros.evaluate.tracking import Tracking
 from flowface_ros.ros.live_run import LiveRun, pooled, track_live
 from flowface_ros.ros.transform_buffer import TransformBuffer
-from flowface_ros.synth.head_sheet import draw_head_sheet
-from flowface_ros.synth.rigs import RIG_FRAME
-from flowface_ros.synth.scene import SceneConfig
+from flowface_ros.synth.scene.rigs import RIG_FRAME
+from flowface_ros.synth.scene.scene import SceneConfig
+from flowface_ros.synth.sheets.head_sheet import draw_head_sheet
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 Bar = Callable[[str], Progress]

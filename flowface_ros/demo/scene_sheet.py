@@ -11,8 +11,8 @@ from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.synth.contact_sheet import View, contact_sheet
-from flowface_ros.synth.scene import Scene, seconds
+from flowface_ros.synth.scene.scene import Scene, seconds
+from flowface_ros.synth.sheets.contact_sheet import View, contact_sheet
 
 _MOMENTS = 4
 """Rows of the contact sheet."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.moving_mesh import MovingMesh, project_vertices
-from flowface_ros.synth.raster import Fragments, rasterize
+from flowface_ros.synth.render.raster import Fragments, rasterize
 
 Array = NDArray[np.float64]
 

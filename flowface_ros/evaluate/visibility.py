@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.synth.raster import rasterize
+from flowface_ros.synth.render.raster import rasterize
 
 _TOLERANCE_M = 0.004
 """A point this far behind the nearest surface still counts as on it: a pixel's slope at 1 m."""

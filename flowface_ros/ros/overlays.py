@@ -15,7 +15,7 @@ from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.pace import Pace
 from flowface_ros.ros.topics import OVERLAY
-from flowface_ros.synth.overlay import draw_mesh, wireframe
+from flowface_ros.synth.sheets.overlay import draw_mesh, wireframe
 from flowface_ros.track.frames import ViewFrame
 from flowface_ros.track.tracked_head import TrackedHead
 

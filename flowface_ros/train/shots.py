@@ -17,7 +17,7 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.head.blendshapes import ARKIT_NAMES
 from flowface_ros.head.model import JOINT_NAMES, HeadModel
 from flowface_ros.head.state import HeadState
-from flowface_ros.synth.expressions import CONSONANTS, EXPRESSIONS, VOWELS, target_vector
+from flowface_ros.synth.scene.expressions import CONSONANTS, EXPRESSIONS, VOWELS, target_vector
 
 Array = NDArray[np.float64]
 

@@ -18,11 +18,11 @@ from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState
 from flowface_ros.head.surface import SurfacePoints
-from flowface_ros.synth.background import sample_background
-from flowface_ros.synth.light import sample_light
-from flowface_ros.synth.occluders import sample_occluder
-from flowface_ros.synth.person import Person, sample_person
-from flowface_ros.synth.render import RenderedImage, render_scene
+from flowface_ros.synth.person.person import Person, sample_person
+from flowface_ros.synth.render.light import sample_light
+from flowface_ros.synth.scene.background import sample_background
+from flowface_ros.synth.scene.picture import RenderedImage, render_scene
+from flowface_ros.synth.things.occluders import sample_occluder
 from flowface_ros.train.shots import Shots, crop_camera, sample_shots
 
 PEOPLE, SHOTS = range(2)

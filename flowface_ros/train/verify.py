@@ -25,7 +25,7 @@ from flowface_ros.align.landmark_net import (
 )
 from flowface_ros.head.atlas import TexelGrid, texel_interpolation
 from flowface_ros.head.model import HeadModel
-from flowface_ros.synth.sensor import Sensor
+from flowface_ros.synth.scene.sensor import Sensor
 from flowface_ros.train.metrics import AlignmentMetrics
 from flowface_ros.train.regions import point_regions
 from flowface_ros.train.studio import Studio, SynthConfig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flowface_ros.bag.images import decode_any_image, encode_jpeg, jpeg_file
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_info
-from flowface_ros.synth.overlay import Wireframe, visible_lines
+from flowface_ros.synth.sheets.overlay import Wireframe, visible_lines
 from flowface_ros.view.sdk import load_sdk
 
 _JPEG_QUALITY = 80

@@ -16,7 +16,7 @@ from flowface_ros.head.blendshapes import ARKIT_NAMES
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.normals import vertex_normals
-from flowface_ros.synth.overlay import Wireframe, plain_wireframe, wireframe
+from flowface_ros.synth.sheets.overlay import Wireframe, plain_wireframe, wireframe
 from flowface_ros.track.tracked_head import Status
 from flowface_ros.view.sdk import load_sdk
 

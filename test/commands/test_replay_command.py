@@ -24,7 +24,7 @@ from flowface_ros.commands.replay_jobs import (
     replay_bag,
 )
 from flowface_ros.commands.replay_params import read_params
-from flowface_ros.synth.scene import SceneConfig
+from flowface_ros.synth.scene.scene import SceneConfig
 
 FRAMES = 6
 

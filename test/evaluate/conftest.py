@@ -12,7 +12,7 @@ import pytest
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.bag.recording import record_scene
 from flowface_ros.bag.writer import BagWriter
-from flowface_ros.synth.scene import SceneConfig
+from flowface_ros.synth.scene.scene import SceneConfig
 
 CONFIG = SceneConfig(
     seed=3, cameras=2, width=96, height=72, fps=15, duration_s=0.4, stamp_jitter_s=0

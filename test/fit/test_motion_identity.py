@@ -46,7 +46,7 @@ def test_uncertainty_grows_with_time_and_expression_returns_to_rest(world, follo
     lid = world.model.expression_names.index("eyeBlinkLeft")
     assert abs(far.mean.expression[lid]) <= abs(first.state.expression[lid]) * 0.01 + 1e-12
     # What is not seen for long is as uncertain as any face, and no more.
-    assert b[18 + lid] == pytest.approx(PriorConfig().blink_sigma**2, rel=0.01)
+    assert b[18 + lid] == pytest.approx(PriorConfig().blink_sigma ** 2, rel=0.01)
 
 
 def test_update_is_the_kalman_filter_of_the_same_model(world, followed, rng) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.raster import rasterize
+from flowface_ros.synth.render.raster import rasterize
 
 MODEL = load_builtin_head()
 

@@ -17,7 +17,7 @@ from flowface_ros.head.model import JOINT_NAMES, VERTEX_GROUP_NAMES, hash_atlas
 from flowface_ros.head.model_file import BUILTIN_HEAD, load_builtin_head, read_head
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, neutral_state
-from flowface_ros.synth.raster import rasterize
+from flowface_ros.synth.render.raster import rasterize
 
 MODEL = load_builtin_head()
 NEUTRAL = neutral_state(MODEL)

@@ -184,7 +184,7 @@ def _images(robot: Robot) -> dict[str, tuple[int, int]]:
 @pytest.fixture(scope="module")
 def synthetic_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from flowface_ros.bag.recording import record_scene
-    from flowface_ros.synth.scene import SceneConfig
+    from flowface_ros.synth.scene.scene import SceneConfig
 
     path = tmp_path_factory.mktemp("synthetic") / "scene.mcap"
     record_scene(SceneConfig(seed=3, cameras=3, fps=15.0, duration_s=2.0), path)

@@ -21,7 +21,7 @@ from flowface_ros.bag.recording import record_scene
 from flowface_ros.msg import FaceArray
 from flowface_ros.rigid import apply
 from flowface_ros.ros.convert import RclpyTypes
-from flowface_ros.synth.scene import SceneConfig
+from flowface_ros.synth.scene.scene import SceneConfig
 
 MM = 1e-3
 FPS = 15.0

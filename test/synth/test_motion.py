@@ -7,8 +7,8 @@ import pytest
 
 from flowface_ros.head.blendshapes import ARKIT_NAMES
 from flowface_ros.rigid import rotation_from_rotvec
-from flowface_ros.synth.curves import Pulses, event_times, sample_waves, smootherstep
-from flowface_ros.synth.expressions import (
+from flowface_ros.synth.scene.curves import Pulses, event_times, sample_waves, smootherstep
+from flowface_ros.synth.scene.expressions import (
     CONSONANTS,
     EXPRESSIONS,
     VOWELS,
@@ -16,8 +16,8 @@ from flowface_ros.synth.expressions import (
     ExpressionStyle,
     target_vector,
 )
-from flowface_ros.synth.gaze import GazePath, eye_rotation, sample_gaze
-from flowface_ros.synth.motion import facing_rotation, sample_path
+from flowface_ros.synth.scene.gaze import GazePath, eye_rotation, sample_gaze
+from flowface_ros.synth.scene.motion import facing_rotation, sample_path
 
 SEEDS = range(6)
 STEP_S = 1e-3

@@ -8,8 +8,8 @@ import pytest
 from flowface_ros.camera.camera import pinhole
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.rigid import rotation_from_rotvec, transform
-from flowface_ros.synth.contact_sheet import View, contact_sheet
-from flowface_ros.synth.overlay import (
+from flowface_ros.synth.sheets.contact_sheet import View, contact_sheet
+from flowface_ros.synth.sheets.overlay import (
     Wireframe,
     draw_axes,
     draw_mesh,

@@ -9,15 +9,15 @@ from flowface_ros import rigid
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import neutral_state
-from flowface_ros.synth.assembly import pose_person
-from flowface_ros.synth.background import sample_background
-from flowface_ros.synth.geometry import head_tables, triangle_frames
-from flowface_ros.synth.hair_style import STYLES, hair_color, sample_hair_style
-from flowface_ros.synth.hairline import Hairline
-from flowface_ros.synth.person import Odds, sample_person, skin_map_of
-from flowface_ros.synth.shapes import box, capsule, ellipsoid, tube
-from flowface_ros.synth.skin_map import face_points
+from flowface_ros.synth.anatomy.hairline import Hairline
+from flowface_ros.synth.anatomy.head_tables import head_tables, triangle_frames
+from flowface_ros.synth.anatomy.skin_map import face_points
+from flowface_ros.synth.hair.style import STYLES, hair_color, sample_hair_style
+from flowface_ros.synth.person.assembly import pose_person
+from flowface_ros.synth.person.person import Odds, sample_person, skin_map_of
+from flowface_ros.synth.scene.background import sample_background
 from flowface_ros.synth.textures import fractal_noise
+from flowface_ros.synth.things.shapes import box, capsule, ellipsoid, tube
 
 TEXTURE = 128
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowface_ros.synth.raster import interpolate, rasterize
+from flowface_ros.synth.render.raster import interpolate, rasterize
 
 
 def cast_rays(vertices: np.ndarray, triangles: np.ndarray, width: int, height: int):

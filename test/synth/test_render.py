@@ -12,19 +12,19 @@ from flowface_ros.camera.lens import Lens
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, neutral_state
-from flowface_ros.synth.hair_style import sample_hair_style
-from flowface_ros.synth.light import (
+from flowface_ros.synth.hair.style import sample_hair_style
+from flowface_ros.synth.person.person import Odds, Person, sample_person
+from flowface_ros.synth.render.light import (
     Light,
     ambient_from_environment,
     even_directions,
     sample_light,
     sh_basis,
 )
-from flowface_ros.synth.occluders import OCCLUDERS, sample_occluder
-from flowface_ros.synth.person import Odds, Person, sample_person
-from flowface_ros.synth.raster import rasterize
-from flowface_ros.synth.render import render_scene
+from flowface_ros.synth.render.raster import rasterize
+from flowface_ros.synth.scene.picture import render_scene
 from flowface_ros.synth.textures import linear_from_srgb, srgb_from_linear
+from flowface_ros.synth.things.occluders import OCCLUDERS, sample_occluder
 
 SIZE = 96
 BARE = Odds(glasses=0, hat=0, scarf=0, clothes=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowface_ros import rigid
-from flowface_ros.synth.rigs import (
+from flowface_ros.synth.scene.rigs import (
     FACE_SPACING_M,
     LENS_MODELS,
     MAX_CAMERAS,

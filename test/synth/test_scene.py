@@ -9,8 +9,8 @@ import pytest
 
 from flowface_ros import rigid
 from flowface_ros.head.skinning import pose_vertices
-from flowface_ros.synth.render import render_scene
-from flowface_ros.synth.scene import START_NS, Scene, SceneConfig, seconds
+from flowface_ros.synth.scene.picture import render_scene
+from flowface_ros.synth.scene.scene import START_NS, Scene, SceneConfig, seconds
 
 TINY = SceneConfig(seed=3, cameras=2, width=160, height=120, duration_s=0.5)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowface_ros.synth.sensor import (
+from flowface_ros.synth.scene.sensor import (
     Sensor,
     automatic_exposure,
     jittered_stamps_ns,

@@ -10,12 +10,12 @@ import pytest
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.state import neutral_state
-from flowface_ros.synth import render
-from flowface_ros.synth.blocks import BLOCK, NORMAL, OPENNESS, POSITION, UV
-from flowface_ros.synth.drawing import Drawing, Samples
-from flowface_ros.synth.light import Light, sample_light, sh_basis
-from flowface_ros.synth.materials import Surface
-from flowface_ros.synth.person import Odds, sample_person
+from flowface_ros.synth.person.person import Odds, sample_person
+from flowface_ros.synth.render.blocks import BLOCK, NORMAL, OPENNESS, POSITION, UV
+from flowface_ros.synth.render.drawing import Drawing, Samples
+from flowface_ros.synth.render.light import Light, sample_light, sh_basis
+from flowface_ros.synth.render.materials import Surface
+from flowface_ros.synth.scene import picture
 
 SIZE = 80
 GREY_HAIR = np.array([0.32, 0.31, 0.30])
@@ -224,10 +224,10 @@ def drawn_person(seed: int) -> tuple[np.ndarray, Slow]:
         neutral_state(model), shape=who.shape, rotation=turn, translation=np.array([0, 0, 0.7])
     )
     light = sample_light(rng)
-    drawn = Drawing([render._posed(who, state, camera)], (), camera, light)
-    samples = render._sampled(drawn, camera)
+    drawn = Drawing([picture._posed(who, state, camera)], (), camera, light)
+    samples = picture._sampled(drawn, camera)
     image = np.zeros((SIZE, SIZE, 3), np.float32)
-    render._shade(drawn, samples, camera, light, image)
+    picture._shade(drawn, samples, camera, light, image)
     return image, Slow(drawn, samples, camera, light)
 
 

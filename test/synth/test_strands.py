@@ -9,9 +9,9 @@ import numpy as np
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import neutral_state
-from flowface_ros.synth.geometry import head_tables
-from flowface_ros.synth.lashes import LASH_STEPS, lash_frames, make_lashes
-from flowface_ros.synth.ribbons import move_strands
+from flowface_ros.synth.anatomy.head_tables import head_tables
+from flowface_ros.synth.hair.lashes import LASH_STEPS, lash_frames, make_lashes
+from flowface_ros.synth.render.ribbons import move_strands
 
 
 def test_strands_move_with_their_frames():

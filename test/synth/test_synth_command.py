@@ -17,7 +17,7 @@ from flowface_ros.camera.camera_info import camera_from_info
 from flowface_ros.demo.scene_sheet import sheet_of_bag
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.rigid import apply, inverse, transform
-from flowface_ros.synth.scene import Scene, SceneConfig, seconds
+from flowface_ros.synth.scene.scene import Scene, SceneConfig, seconds
 from flowface_ros.track.tracked_head import face_pose
 
 TINY = ["--size", "96x72", "--seconds", "0.2", "--seed", "5", "--jobs", "1"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowface_ros.synth.raster import rasterize
-from flowface_ros.synth.truth import resolve_truth
+from flowface_ros.synth.render.raster import rasterize
+from flowface_ros.synth.render.truth import resolve_truth
 
 SIZE = 8
 

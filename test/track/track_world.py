@@ -21,7 +21,7 @@ from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, neutral_state
-from flowface_ros.synth.rigs import look_at
+from flowface_ros.synth.scene.rigs import look_at
 from flowface_ros.track.config import TrackerConfig
 from flowface_ros.track.frames import TrackResult, ViewFrame
 from flowface_ros.track.pipeline import Tracker

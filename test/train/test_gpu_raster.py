@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowface_ros.synth.raster import rasterize as reference
+from flowface_ros.synth.render.raster import rasterize as reference
 from flowface_ros.train.gpu.raster import TriangleSoup, perspective_weights, rasterize
 
 torch.set_num_threads(1)

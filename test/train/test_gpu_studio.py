@@ -10,10 +10,10 @@ import torch
 
 from flowface_ros.align.crop import FACE_MARGIN
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.hair_style import sample_hair_style
-from flowface_ros.synth.light import sample_light
-from flowface_ros.synth.person import Odds, sample_person
-from flowface_ros.synth.render import render_scene
+from flowface_ros.synth.hair.style import sample_hair_style
+from flowface_ros.synth.person.person import Odds, sample_person
+from flowface_ros.synth.render.light import sample_light
+from flowface_ros.synth.scene.picture import render_scene
 from flowface_ros.synth.textures import srgb_from_linear
 from flowface_ros.train.batch import Batch
 from flowface_ros.train.gpu import source as gpu_source

@@ -28,7 +28,7 @@ from flowface_ros.camera.lens import Lens
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.head.state import HeadState, neutral_state
 from flowface_ros.ros.transform_buffer import TransformBuffer
-from flowface_ros.synth.rigs import look_at
+from flowface_ros.synth.scene.rigs import look_at
 from flowface_ros.track.head_frames import gaze_pose
 from flowface_ros.track.tracked_head import Status, TrackedHead
 

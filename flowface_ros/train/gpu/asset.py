@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import neutral_state
-from flowface_ros.synth.geometry import HeadTables, head_tables, triangle_frames
-from flowface_ros.synth.lashes import LASH_STEPS, lash_frames
-from flowface_ros.synth.materials import TEXTURE_CHANNELS, Surface
-from flowface_ros.synth.occluders import sample_occluder
-from flowface_ros.synth.person import Person
-from flowface_ros.synth.person_hair import StrandLook
-from flowface_ros.synth.ribbons import ribbon_triangles, strand_tangents
-from flowface_ros.synth.wear import Wearable
+from flowface_ros.synth.anatomy.head_tables import HeadTables, head_tables, triangle_frames
+from flowface_ros.synth.hair.lashes import LASH_STEPS, lash_frames
+from flowface_ros.synth.hair.person_hair import StrandLook
+from flowface_ros.synth.person.person import Person
+from flowface_ros.synth.render.materials import TEXTURE_CHANNELS, Surface
+from flowface_ros.synth.render.ribbons import ribbon_triangles, strand_tangents
+from flowface_ros.synth.things.occluders import sample_occluder
+from flowface_ros.synth.things.wear import Wearable
 
 TORSO, SKULL, SCENE, FIRST_TRIANGLE = range(4)
 """Frames; from the last on, triangles of the head model in their order."""

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowface_ros.synth.light import Light
-from flowface_ros.synth.materials import TEXTURE_CHANNELS
+from flowface_ros.synth.render.light import Light
+from flowface_ros.synth.render.materials import TEXTURE_CHANNELS
 from flowface_ros.train.gpu.asset import TEXTURE, Asset
 
 PERSON_TEXELS = 512**2 + 192**2 + 32**2 + 4 * 128**2
@@ -87,8 +87,8 @@ def texel_store(people: int, things: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Lights:
-    """L lights, see `synth.light.Light`. ambient: (L, 9, 3). directions, colors: (L, 3, 3), black
-    where a light has fewer. radius: (L, 3)."""
+    """L lights, see `synth.render.light.Light`. ambient: (L, 9, 3). directions, colors: (L, 3, 3),
+    black where a light has fewer. radius: (L, 3)."""
 
     ambient: Tensor
     directions: Tensor

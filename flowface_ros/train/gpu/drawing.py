@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from flowface_ros.head.model import HeadModel
-from flowface_ros.synth.geometry import head_tables
+from flowface_ros.synth.anatomy.head_tables import head_tables
 from flowface_ros.train.gpu.asset import FIRST_TRIANGLE, PASSES, SCENE, TEXTURE
 from flowface_ros.train.gpu.bank import DeviceAsset
 from flowface_ros.train.gpu.posing import Posed, mesh_normals, triangle_frames
@@ -18,7 +18,7 @@ from flowface_ros.train.gpu.posing import Posed, mesh_normals, triangle_frames
 _NECK = 1
 _MOUTH_DEPTH_M = 0.018
 _LEAST_HALF_WIDTH_PX = 0.12
-"""As in `synth.ribbons`: thinner ones would be seen by too few samples."""
+"""As in `synth.render.ribbons`: thinner ones would be seen by too few samples."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def head_normals_and_light(
 
 
 def _mouth_light(stage: Stage, posed: Posed) -> Tensor:
-    """(B, n) share of light that reaches the inner mouth, as in `synth.assembly`."""
+    """(B, n) share of light that reaches the inner mouth, as in `synth.person.assembly`."""
     lips = posed.vertices[:, stage.lip_corners] * stage.lip_weights[..., None]
     lips = lips.sum(dim=2)
     forward = posed.linear[:, _NECK, :, 2]

@@ -1,4 +1,4 @@
-"""Lenses of glasses over a batch of pictures, as in `synth.glass`."""
+"""Lenses of glasses over a batch of pictures, as in `synth.render.glass`."""
 
 from __future__ import annotations
 

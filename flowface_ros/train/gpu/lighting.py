@@ -1,4 +1,4 @@
-"""Light that points send to the viewer, as in `synth.lighting`, on arrays of points.
+"""Light that points send to the viewer, as in `synth.render.lighting`, on arrays of points.
 
 n, r, view, light: (P, 3) unit vectors. sh: (P, 9, 3).
 """

@@ -88,8 +88,8 @@ def mesh_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
 
 
 def triangle_frames(vertices: Tensor, triangles: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres (n, 3) and axes (n, 3, 3), as `synth.geometry.triangle_frames`, of triangles
-    (n, 3) of the meshes (B, V, 3) that image (n,) names."""
+    """Centres (n, 3) and axes (n, 3, 3), as `synth.anatomy.head_tables.triangle_frames`, of
+    triangles (n, 3) of the meshes (B, V, 3) that image (n,) names."""
     a, b, c = (vertices[image, triangles[:, k]] for k in range(3))
     x = torch.nn.functional.normalize(b - a, dim=1)
     z = torch.nn.functional.normalize(torch.linalg.cross(x, c - a), dim=1)

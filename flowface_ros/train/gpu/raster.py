@@ -1,4 +1,4 @@
-"""The z-buffer of `synth.raster` for a batch of images, in torch on any device.
+"""The z-buffer of `synth.render.raster` for a batch of images, in torch on any device.
 
 Coverage is the same to the bit: vertices snapped to 1/4096 px, integer edge functions, top-left
 rule. A pixel keeps the largest of 64-bit keys, which hold the inverse depth in fixed point and,
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flowface_ros.synth.raster import DEFAULT_NEAR_M, SUBPIXEL_BITS
+from flowface_ros.synth.render.raster import DEFAULT_NEAR_M, SUBPIXEL_BITS
 
 INVERSE_DEPTH_SCALE = 2.0**31
 """Of the fixed point: float32 inverse depths of up to 128 m fit exactly."""
@@ -49,7 +49,7 @@ class Seen:
 
 
 def rasterize(soup: TriangleSoup, images: int, width: int, height: int) -> Seen:
-    """The nearest triangle at every pixel centre of every image, as `synth.raster.rasterize`."""
+    """The nearest triangle at every pixel centre of every image, as by `synth.render.raster`."""
     if len(soup.triangles) > _LAST_TRIANGLE:
         raise ValueError(f"{len(soup.triangles)} triangles, at most {_LAST_TRIANGLE} fit a batch")
     keys = torch.full(
@@ -171,7 +171,7 @@ def _fill_some(
 
 def perspective_weights(corners_px: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Perspective-correct weights (P, 3) of triangles' corners (P, 3, 3) at pixels x, y (P,), and
-    the depth (P,) there; as `synth.raster.perspective_weights`."""
+    the depth (P,) there; as `synth.render.raster.perspective_weights`."""
     dx, dy, z = corners_px[..., 0] - x[:, None], corners_px[..., 1] - y[:, None], corners_px[..., 2]
     weights = torch.stack(
         [(dx[:, b] * dy[:, c] - dx[:, c] * dy[:, b]) / z[:, a] for a, b, c in _CYCLES], dim=1

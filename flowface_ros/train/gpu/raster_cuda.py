@@ -16,7 +16,7 @@ import torch
 from numba import cuda
 from torch import Tensor
 
-from flowface_ros.synth.raster import DEFAULT_NEAR_M, SUBPIXEL_BITS
+from flowface_ros.synth.render.raster import DEFAULT_NEAR_M, SUBPIXEL_BITS
 
 if TYPE_CHECKING:
     from flowface_ros.train.gpu.raster import TriangleSoup

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flowface_ros.synth.materials import EYE, HAIR
+from flowface_ros.synth.render.materials import EYE, HAIR
 from flowface_ros.train.gpu.asset import SURFACE
 from flowface_ros.train.gpu.bank import Lights
 from flowface_ros.train.gpu.drawing import Drawing, Views, opaque_triangles

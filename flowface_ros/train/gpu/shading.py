@@ -1,4 +1,4 @@
-"""Light of points on a drawing, as in `synth.shading`, on arrays of points."""
+"""Light of points on a drawing, as in `synth.render.shading`, on arrays of points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from flowface_ros.synth.materials import EYE, HAIR, SKIN
+from flowface_ros.synth.render.materials import EYE, HAIR, SKIN
 from flowface_ros.train.gpu import lighting
 from flowface_ros.train.gpu.asset import BLUE, RED, ROUGHNESS, SPECULAR, SURFACE
 from flowface_ros.train.gpu.bank import Lights

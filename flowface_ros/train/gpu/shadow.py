@@ -13,7 +13,7 @@ from flowface_ros.train.gpu.raster import TriangleSoup, rasterize
 
 _SIZE = 256
 _RADIUS_M, _FAR_M, _BIAS_M = 0.19, 100.0, 0.0035
-"""As in `synth.drawing` and `synth.geometry`."""
+"""As in `synth.render.drawing` and `synth.render.parallel`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def cast_shadows(drawing: Drawing, light: Tensor, opaque: Tensor) -> Shadows:
 
 
 def _parallel_views(direction: Tensor, center: Tensor) -> Tensor:
-    """Rows (B, 3, 4), as `synth.geometry.parallel_view`."""
+    """Rows (B, 3, 4), as `synth.render.parallel.parallel_view`."""
     forward = -normalize(direction, dim=1)
     up = torch.tensor([0.0, 1.0, 0.0], device=direction.device).expand_as(forward)
     side = torch.tensor([1.0, 0.0, 0.0], device=direction.device).expand_as(forward)

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.synth.background import sample_background
-from flowface_ros.synth.light import sample_light
+from flowface_ros.synth.render.light import sample_light
+from flowface_ros.synth.scene.background import sample_background
 from flowface_ros.train.batch import Batch, joined
 from flowface_ros.train.gpu.asset import Asset, occluder_asset, person_asset
 from flowface_ros.train.gpu.bank import (

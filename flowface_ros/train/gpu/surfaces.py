@@ -1,4 +1,4 @@
-"""Colour and normal of points: textures, bumps, strands, as in `synth.surfaces`."""
+"""Colour and normal of points: textures, bumps, strands, as in `synth.render.surfaces`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from flowface_ros.synth.materials import EYE, SKIN
+from flowface_ros.synth.render.materials import EYE, SKIN
 from flowface_ros.train.gpu.asset import BLUE, BUMP_M, GREY, RED, SIZE, SURFACE
 from flowface_ros.train.gpu.lighting import dot
 

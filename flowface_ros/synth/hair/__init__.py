@@ -1,0 +1,1 @@
+"""Hair as strands: on the scalp, in the face, on the lids."""

@@ -1,0 +1,1 @@
+"""People: identity and looks from one generator, posed into pieces to draw."""

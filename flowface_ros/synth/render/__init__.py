@@ -1,0 +1,1 @@
+"""The renderer: z-buffer, materials, light, shading and ground truth of pieces."""

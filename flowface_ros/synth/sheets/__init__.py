@@ -1,0 +1,1 @@
+"""Meshes drawn over images, and sheets of many pictures."""
