@@ -2,6 +2,7 @@
 # make test    the fast tests (about five minutes on two cores)
 # make lint    ruff and mypy
 # make bench   timings and figures, in out/bench/
+# make docs    docs/ and the API as a web site, in out/docs/; a warning is an error
 # make colcon  colcon build (plain and --symlink-install) and colcon test of a copy, in out/colcon/
 # Everything is installed into .venv; PYTHON=python3.12 chooses the interpreter for it.
 
@@ -12,7 +13,7 @@ INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard 
 BENCHMARKS := $(shell grep -l __main__ benchmarks/*.py)
 export PYTHON
 
-.PHONY: help demo test test-slow lint bench colcon clean
+.PHONY: help demo test test-slow lint bench docs colcon clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -23,6 +24,10 @@ $(VENV)/installed: $(INSTALL_INPUTS)
 
 $(VENV)/installed-dev: $(INSTALL_INPUTS)
 	packaging/bootstrap.sh $(VENV) dev
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(INSTALL_INPUTS)
+	packaging/bootstrap.sh $(VENV) docs
 	@touch $@ $(VENV)/installed
 
 demo: $(VENV)/installed
@@ -43,6 +48,11 @@ bench: $(VENV)/installed-dev
 	@for benchmark in $(BENCHMARKS); do \
 	  name=$$(basename $$benchmark .py); echo "== $$name"; \
 	  $(BIN)/python $$benchmark --json out/bench/$$name.json || exit 1; done
+
+docs: $(VENV)/installed-docs
+	@rm -rf out/docs
+	$(BIN)/sphinx-build -q -W --keep-going -j auto docs out/docs
+	@echo out/docs/index.html
 
 colcon: $(VENV)/installed-dev
 	packaging/colcon.sh out/colcon $(CURDIR)/$(BIN)/python

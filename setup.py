@@ -41,6 +41,7 @@ TOOLS = [
 TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
 CLUSTER = ["distributed>=2024.5"]
 VIEW = ["rerun-sdk>=0.41,<0.42"]
+DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "sphinx-autoapi>=3.4,<4", "furo>=2024.8.6"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
 
@@ -165,6 +166,7 @@ setup(
         "cluster": CLUSTER,
         "test": TEST,
         "tools": TOOLS,
+        "docs": DOCS,
         "dev": [*TEST, *TOOLS, *LINT],
     },
     entry_points={"console_scripts": console_scripts()},
