@@ -64,8 +64,8 @@ def _page(app: Sphinx, name: str, source: list[str]) -> None:
 def _docstring(
     app: Sphinx, what: str, name: str, documented: Any, options: Any, lines: list[str]
 ) -> None:
-    # autoapi gives exceptions the docstring of Python's own __init__.
-    lines[:] = restructured([line for line in lines if not line.startswith("Initialize self.")])
+    # autoapi gives exceptions the docstrings of Python's own __init__ and __new__.
+    lines[:] = restructured([line for line in lines if not line.endswith("accurate signature.")])
 
 
 def _skip(
@@ -83,8 +83,15 @@ def _builtins(app: Sphinx, document: nodes.document) -> None:
             reference.replace_self(nodes.Text(reference["reftarget"]))
 
 
+def _sidebar(app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any) -> None:
+    """Unfold the page's own branch alone: with all modules in all pages the build takes thrice."""
+    toctree = context["toctree"]
+    context["toctree"] = lambda **options: toctree(**{**options, "collapse": True})
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", _page)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autoapi-skip-member", _skip)
     app.connect("doctree-read", _builtins)
+    app.connect("html-page-context", _sidebar, priority=400)  # before the theme takes it
