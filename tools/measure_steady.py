@@ -47,8 +47,8 @@ def _aligner() -> Aligner:
     return make_aligner("landmarks", load_builtin_head(), device="cpu")
 
 
-def _person(job: _Job) -> PointErrors | None:
-    """One person's errors, summed over the moments at which all cameras see the face."""
+def _person(job: _Job) -> list[PointErrors] | None:
+    """One person's errors by view, summed over the moments at which all cameras see the face."""
     cv2.setNumThreads(1)
     scene = Scene(SceneConfig(seed=job.seed, cameras=_CAMERAS, duration_s=_SECONDS))
     aligner = _aligner()
@@ -67,8 +67,8 @@ def _person(job: _Job) -> PointErrors | None:
                 if answer.presence is None or answer.presence >= _MIN_PRESENCE:
                     seen.append(answer.observation[chosen])
         if len(seen) == _CAMERAS:
-            found.append(point_errors(evaluator, seen, Rig(tuple(rig)), truth))
-    return reduce(add, found) if found else None
+            found.append([point_errors(evaluator, [o], Rig(tuple(rig)), truth) for o in seen])
+    return [reduce(add, view) for view in zip(*found, strict=True)] if found else None
 
 
 def _chosen(count: int) -> np.ndarray:
@@ -90,6 +90,7 @@ def main() -> None:
     print(f"{len(people)} people")
     print(f"shift    {np.round(np.multiply(config.shift, 1e3), 2)} mm: left, up, forward")
     print(f"turn     {np.round(np.degrees(config.turn), 2)} deg: pitch, yaw, roll")
+    print(f"own turn {np.round(np.degrees(config.view_turn), 2)} deg, of each view")
     print(f"scale    {100 * config.scale:.2f} %")
     print(f"field    {np.round(config.field_variance, 3)} of sigma squared, ", end="")
     print(f"length {1e3 * config.field_length:.1f} mm")

@@ -1,4 +1,4 @@
-"""What an aligner's steady errors leave in a head: a bias that no view and no frame averages out.
+"""What an aligner's steady errors leave in a head: a bias that no frame averages out.
 
 An aligner that does not quite know where a place on this person's face is, is wrong about it in all
 views alike and for as long as it looks. Such an error is a displacement d_v over the head's surface
@@ -7,6 +7,9 @@ of what is known of any face: motion and keyframes add frames, but these repeat 
 modes of unit variance, d_v = D_v a, the solution's covariance is
 
     F F^T,   F = t c H^-1 sum_v B_v^T M_v D_v
+
+What each view is wrong about on its own is the same with M_v of that view alone, added up over the
+views.
 
 It is added to the covariance of the result, and not to what the motion filter and the keyframes
 take for this moment's error. Displacements are smooth: a part of the points tells it.
@@ -56,14 +59,15 @@ class SteadyError:
         self._prior = static_sigmas(model, priors)[: self._unknowns.size] ** -2.0
         together = np.concatenate([config.shift, config.turn, [config.scale]])
         self._together = similarity_modes(places) * together
+        self._turns = similarity_modes(places)[:, :, 3:6] * config.view_turn
         self._axes = np.sqrt(config.field_variance)
         self._field = field_modes(places, config.field_length)
 
     def covariance(self, problem: Problem, state: HeadState, equations: NormalEquations) -> Array:
         """(18 + E + S squared) of the error at a solution."""
         points = problem.posed(state).points
-        information, _ = problem.views.vertex_information(points, problem.nu, equations.scale)
-        information = information[self._rows][:, UPPER]
+        by_view = self._information(problem, points, equations.scale)
+        information = by_view.sum(axis=0)
         # An unknown on its bound is taken to stay there.
         low, high = self._box
         here = values(state, self._unknowns)
@@ -78,10 +82,25 @@ class SteadyError:
         head = rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck)
         pull = head.T @ weighted
         forces = self._forces(pull, self._sizes(problem, information))
+        if self._turns.any():
+            forces = np.concatenate(
+                [forces, *(self._view_forces(head.T @ own @ jacobian) for own in by_view)], axis=1
+            )
         moved = cho_solve(cho_factor(hessian), factor * forces)
         covariance = np.zeros((vector_size(problem.model),) * 2)
         covariance[np.ix_(free, free)] = moved @ moved.T
         return covariance
+
+    def _information(self, problem: Problem, points: Array, scale: float) -> Array:
+        """(C, m, 3, 3) by view."""
+        views = problem.views
+        parts = [views.only(c) for c in range(len(views.cameras))]
+        each = [part.vertex_information(points, problem.nu, scale)[0] for part in parts]
+        return np.stack(each)[:, self._rows][:, :, UPPER]
+
+    def _view_forces(self, pull: Array) -> Array:
+        """(n, 3) of one view's own turns."""
+        return pull.reshape(-1, pull.shape[2]).T @ self._turns.reshape(-1, 3)
 
     def _forces(self, pull: Array, size: Array) -> Array:
         """(n, modes) sum_v B_v^T M_v D_v of pull (m, 3, n) in the head's axes."""

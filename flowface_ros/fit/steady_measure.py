@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ _RIDGE = 1e-3
 _BINS, _LONGEST = 24, 0.12
 """Of distances (m) that the field's correlation is taken at."""
 _LEAST_PEOPLE = 4
+_VIEW_DEVIATION = np.array([0.005, 0.005, 0.005, 0.2, 0.2, 0.2, 0.02])
+"""Of a view's own shift (m), turn (rad) and scale: hardly a limit, but for what it does not see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,36 +65,57 @@ def point_errors(
 
 
 def measure_steady(
-    model: HeadModel, points: SurfacePoints, people: Sequence[PointErrors]
+    model: HeadModel, points: SurfacePoints, people: Sequence[Sequence[PointErrors]]
 ) -> SteadyConfig:
-    """Standard deviations over people of N points' displacements: of all together first, and of
-    the smooth field that is left.
+    """Standard deviations over people of N points' displacements: of all together first, of the
+    smooth field that is left, and of all together as each view has them on its own.
 
-    people: each one's errors summed over views and moments, the more the less is left of errors
-    that are not steady. ValueError for fewer than 4 people.
+    people: each one's errors by view, two views or more, summed over moments, the more the less
+    is left of errors that are not steady. ValueError for fewer than 4 people or one view.
     """
     if len(people) < _LEAST_PEOPLE:
         raise ValueError(f"people has {len(people)} entries, must have at least {_LEAST_PEOPLE}")
+    if min(map(len, people)) < 2:
+        raise ValueError("people must be seen by at least 2 views each")
     places = neutral_places(model, points)
     modes = similarity_modes(places)
-    together, rest = [], []
-    for person in people:
+    together, rest, own = [], [], []
+    for views in people:
+        person = reduce(add, views)
         displacement, size = _displacement(person)
         root = np.linalg.cholesky(person.information + _ridge(person)).swapaxes(1, 2)
         rows = (root @ modes).reshape(-1, modes.shape[2])
         seen = (root @ displacement[:, :, None]).reshape(-1)
-        amounts = np.linalg.lstsq(rows, seen, rcond=None)[0]
+        amounts = np.asarray(np.linalg.lstsq(rows, seen, rcond=None)[0], np.float64)
         together.append(amounts)
         rest.append((displacement - modes @ amounts) / size[:, None])
-    deviation = np.sqrt(np.mean(np.square(together), axis=0))
+        # The mean of V views is nearer to each of them than what they have in common.
+        apart = np.sqrt(len(views) / (len(views) - 1))
+        turns = np.array([apart * _own_turn(view, modes, amounts) for view in views])
+        own.append(np.mean(np.square(turns), axis=0))
+    variances = np.mean(np.square(together), axis=0)
+    view_turn = np.mean(own, axis=0)
+    # What views have on their own is in their mean too.
+    mean_views = np.mean([len(views) for views in people])
+    variances[3:6] = np.maximum(variances[3:6] - view_turn / mean_views, 0.0)
+    deviation, turn = np.sqrt(variances), np.sqrt(view_turn)
     variance, length = _field(places, np.array(rest))
     return SteadyConfig(
         shift=(float(deviation[0]), float(deviation[1]), float(deviation[2])),
         turn=(float(deviation[3]), float(deviation[4]), float(deviation[5])),
         scale=float(deviation[6]),
+        view_turn=(float(turn[0]), float(turn[1]), float(turn[2])),
         field_variance=variance,
         field_length=length,
     )
+
+
+def _own_turn(view: PointErrors, modes: Array, amounts: Array) -> Array:
+    """(3,) by which one view has the points turned beyond the amounts (7,) that all views have."""
+    pulled = view.vector - np.einsum("nij,nj->ni", view.information, modes @ amounts)
+    hessian = np.einsum("nik,nij,njl->kl", modes, view.information, modes)
+    hessian += np.diag(_VIEW_DEVIATION**-2.0)
+    return np.asarray(np.linalg.solve(hessian, np.einsum("nik,ni->k", modes, pulled))[3:6])
 
 
 def _ridge(person: PointErrors) -> Array:

@@ -83,6 +83,12 @@ class Views:
         start, stop = np.searchsorted(self.view, (camera, camera + 1))
         return slice(int(start), int(stop))
 
+    def only(self, camera: int) -> Views:
+        """The same points seen by one camera alone."""
+        rows = self.of(camera)
+        names = ("row", "view", "seen", "weight", "sigma")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
     @cached_property
     def _stacked(self) -> tuple[NDArray, ...]:
         return (

@@ -15,8 +15,9 @@ from flowface_ros.fit.config import (
 
 ALIGNER_STEADY = SteadyConfig(
     shift=(0.0004, 0.0017, 0.0012),
-    turn=(0.0316, 0.0097, 0.0063),
+    turn=(0.0299, 0.0, 0.0),
     scale=0.0145,
+    view_turn=(0.0177, 0.0250, 0.0141),
     field_variance=(0.14, 0.18, 0.97),
     field_length=0.04,
 )
