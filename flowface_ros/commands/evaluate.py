@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from flowface_ros.bag.evaluation_input import Transforms
+from typing import Any
 
 NAME = "evaluate"
 HELP = "Judges a tracker's recording against the truth; writes a report and metrics.json."
-
-_ALL_S = 1e8
-"""How much of moving transforms is kept: all, three years."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +90,7 @@ def _judge_bag(args: argparse.Namespace) -> int:
     from flowface_ros.evaluate.metrics import evaluate
     from flowface_ros.evaluate.report import format_summary, write_report
     from flowface_ros.head.model_file import read_head
+    from flowface_ros.ros.transform_buffer import recording_buffer
 
     truth = args.truth or args.prediction
     with tqdm(total=7, dynamic_ncols=True, bar_format="{desc:24} {n}/{total} {elapsed}") as bar:
@@ -107,7 +102,7 @@ def _judge_bag(args: argparse.Namespace) -> int:
         stage("reading")
         heads = [read_head(path) for path in args.head]
         recording = read_recording(
-            args.prediction, truth, empty_transforms(), args.namespace, heads
+            args.prediction, truth, recording_buffer(), args.namespace, heads
         )
         metrics = evaluate(recording, stage)
         stage("report")
@@ -115,7 +110,7 @@ def _judge_bag(args: argparse.Namespace) -> int:
     sources = {"prediction": str(args.prediction), "truth": str(truth)}
     if args.peer:
         peer = mediapipe_figures(
-            truth, recording, heads, empty_transforms, args.peer_python, args.peer_model
+            truth, recording, heads, recording_buffer, args.peer_python, args.peer_model
         )
         metrics["peers"] = {args.peer: peer}
     write_report(args.out, {**sources, **metrics}, pictures)
@@ -151,10 +146,3 @@ def _judge_meshes(args: argparse.Namespace) -> int:
             print(f"{name:26} {value:.4g}" if isinstance(value, float) else f"{name:26} {value}")
     print(f"wrote {args.out / 'metrics.json'}")
     return 0
-
-
-def empty_transforms() -> Transforms:
-    """A buffer that holds a whole recording."""
-    from flowface_ros.ros.transform_buffer import TransformBuffer
-
-    return TransformBuffer(keep_s=_ALL_S)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from flowface_ros.head.model import HeadModel
     from flowface_ros.track.view_aligner import Finder
 
-_ALL_S = 1e8
-"""How much of moving transforms is kept: all, three years."""
 _REPORT_IMAGES = 10
 """A process tells its progress after so many images."""
 _CONNECT_S = 20
@@ -89,7 +87,7 @@ def replay_bag(
     from flowface_ros.bag.writer import BagWriter
     from flowface_ros.head.model_file import load_builtin_head, read_head
     from flowface_ros.ros.synchronizer import Synchronizer, SynchronizerConfig
-    from flowface_ros.ros.transform_buffer import TransformBuffer
+    from flowface_ros.ros.transform_buffer import recording_buffer
     from flowface_ros.track.config import TrackerConfig
     from flowface_ros.track.pipeline import Tracker
 
@@ -109,7 +107,7 @@ def replay_bag(
         sets: Synchronizer[Any] = Synchronizer(
             names, SynchronizerConfig(options.slop, options.max_wait, options.min_views)
         )
-        transforms = TransformBuffer(keep_s=_ALL_S)
+        transforms = recording_buffer()
         with BagWriter(job.out, "sqlite3" if job.out.suffix == ".db3" else "mcap") as out:
             replay = Replay(bag, cameras, model, tracker, transforms, sets, options.rig_frame)
             summary = replay.run(out, None if advance is None else _counted(advance))

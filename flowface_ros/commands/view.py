@@ -13,8 +13,6 @@ from typing import Any
 NAME = "view"
 HELP = "Shows live topics, or recordings, in a browser: images with meshes, the rig in 3D, curves."
 
-_ALL_S = 1e8
-"""How much of a bag's moving transforms is kept: all, three years."""
 _POLL_S = 0.2
 _LIVE_RATE_HZ = 10.0
 
@@ -95,7 +93,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _source(args: argparse.Namespace, stack: ExitStack) -> Show:
     """Opens what is shown; what is called then logs it."""
-    from flowface_ros.ros.transform_buffer import TransformBuffer
+    from flowface_ros.ros.transform_buffer import recording_buffer
     from flowface_ros.view.bag_view import BagView
     from flowface_ros.view.scene import SceneOptions
 
@@ -108,7 +106,7 @@ def _source(args: argparse.Namespace, stack: ExitStack) -> Show:
         return lambda recording, going: view_topics(
             recording, options, args.namespace, args.cameras, going
         )
-    transforms = TransformBuffer(keep_s=_ALL_S)
+    transforms = recording_buffer()
     bags = stack.enter_context(BagView(args.recording, transforms, args.namespace, args.cameras))
 
     def show(recording: Any, going: Callable[[], bool]) -> None:

@@ -48,7 +48,7 @@ _ROWS = (
     ("tracked, share of answers", ("tracked",)),
     ("sets", ("sets",)),
     ("answered", ("answered",)),
-    ("dropped, the machine was busy", ("dropped",)),
+    ("dropped", ("dropped",)),
     ("latency p50, ms", ("latency_ms", "p50")),
     ("latency p95, ms", ("latency_ms", "p95")),
     ("answers a second", ("answers_per_second",)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from flowface_ros.evaluate.report_parts import table
 from flowface_ros.evaluate.report_style import STYLE
 
 _MEDIA_STYLE = "img, video { max-width: 100%; } figure { margin: 0 0 2em; }"
@@ -29,15 +30,7 @@ def write_page(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>flowface_ros demo</title><style>{STYLE}{_MEDIA_STYLE}</style></head><body>"
-        f"<h1>flowface_ros demo</h1>{_table(rows)}<ul>{further}</ul>{body}</body></html>\n",
+        f"<h1>flowface_ros demo</h1>{table(rows[0], rows[1:])}<ul>{further}</ul>{body}"
+        "</body></html>\n",
         encoding="utf-8",
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *rest = rows
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rest
-    )
-    return f"<table><tr>{top}</tr>{body}</table>"

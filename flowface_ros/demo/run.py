@@ -30,7 +30,7 @@ from flowface_ros.evaluate.metrics import evaluate
 from flowface_ros.evaluate.report import finite_or_none, write_report
 from flowface_ros.evaluate.tracking import Tracking
 from flowface_ros.ros.live_run import LiveRun, pooled, track_live
-from flowface_ros.ros.transform_buffer import TransformBuffer
+from flowface_ros.ros.transform_buffer import recording_buffer
 from flowface_ros.synth.scene.rigs import RIG_FRAME
 from flowface_ros.synth.scene.scene import SceneConfig
 from flowface_ros.synth.sheets.head_sheet import draw_head_sheet
@@ -41,8 +41,6 @@ Bar = Callable[[str], Progress]
 Say = Callable[[str], None]
 
 SYNTHETIC = "synthetic"
-_ALL_S = 1e8
-"""How much of moving transforms is kept: all, three years."""
 
 
 class Demo:
@@ -71,7 +69,7 @@ class Demo:
         self._picture("head.png", draw_head_sheet(scene.model), "the head, its expressions")
         answers, run = self._track(SYNTHETIC, bag, scene.camera_names, RIG_FRAME)
         self._say("comparing with the truth")
-        recording = read_recording(answers, bag, TransformBuffer(keep_s=_ALL_S))
+        recording = read_recording(answers, bag, recording_buffer())
         metrics = evaluate(recording)
         sources = {"prediction": str(answers), "truth": str(bag)}
         pictures = report_pictures(recording, bag)
@@ -85,7 +83,7 @@ class Demo:
         write_clip(clip, bag)
         answers, run = self._track(clip.name, bag, [CAMERA], CLIP_FRAME)
         with open_bag(answers) as reader:
-            transforms = TransformBuffer(keep_s=_ALL_S)
+            transforms = recording_buffer()
             tracking, _ = read_tracking(reader, find_topics(reader), transforms)
         self._draw(clip.name, Answers(bag, {CAMERA: lambda _: clip.camera}, tracking))
         self._real.append((run, tracking))

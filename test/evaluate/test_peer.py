@@ -17,7 +17,6 @@ from flowface_ros.align.embedding import landmark_points
 from flowface_ros.bag.all_images import all_images
 from flowface_ros.bag.evaluation_input import read_recording
 from flowface_ros.bag.reader import open_bag
-from flowface_ros.commands.evaluate import empty_transforms
 from flowface_ros.evaluate.matching import truth_at
 from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.peer import landmarker
@@ -25,6 +24,7 @@ from flowface_ros.evaluate.peer.aligner import picture_key
 from flowface_ros.evaluate.peer.mesh import lifted, nearest_face
 from flowface_ros.evaluate.report import SCHEMA_PATH
 from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.ros.transform_buffer import recording_buffer
 
 Pretend = Callable[..., Path]
 
@@ -37,7 +37,7 @@ def pretend(truth_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def write(shift_px: Callable[[int], float] = lambda frame: 0.0, dies: bool = False) -> Path:
         model = load_builtin_head()
         points = landmark_points(model)
-        recording = read_recording(truth_bag, truth_bag, empty_transforms(), "/ground_truth")
+        recording = read_recording(truth_bag, truth_bag, recording_buffer(), "/ground_truth")
         faces = {}
         with open_bag(truth_bag) as bag:
             for row, (name, stamp, image) in enumerate(all_images(bag, recording.cameras)):
@@ -109,7 +109,7 @@ def test_what_stops_the_peer_is_told(
 
 
 def test_lifted_points_project_to_where_they_were(truth_bag: Path) -> None:
-    recording = read_recording(truth_bag, truth_bag, empty_transforms(), "/ground_truth")
+    recording = read_recording(truth_bag, truth_bag, recording_buffer(), "/ground_truth")
     for camera_at in recording.cameras.values():
         camera = camera_at(int(recording.truth.stamps_ns[0]))
         points = np.random.default_rng(0).uniform(20, 70, (478, 3)) - [0, 0, 45]

@@ -22,7 +22,7 @@ DIAGNOSTICS_S = 0.1
 @pytest.fixture(scope="session", autouse=True)
 def ros_domain() -> Iterator[None]:
     """A domain of its own for this process and those it starts."""
-    from ros_domain import free_domain
+    from flowface_ros.ros.free_domain import free_domain
 
     with free_domain() as domain, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", str(domain))

@@ -24,7 +24,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 def free_domain() -> Iterator[int]:
     """A domain that is this process's and its children's until the end of the block.
 
-    A locked file keeps other test runs out; that nobody is at the domain's ports, whoever else.
+    A locked file keeps other runs out; that nobody is at the domain's ports, whoever else.
     """
     domains = range(1, HIGHEST_SAFE_DOMAIN + 1)
     for domain in random.SystemRandom().sample(domains, len(domains)):
