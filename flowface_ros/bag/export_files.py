@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from flowface_ros.bag.face_messages import FaceRecord
 from flowface_ros.bag.person_tracks import BagTracks, PersonTrack, head_state
-from flowface_ros.evaluate.mesh_files import write_mesh_file
 from flowface_ros.head.blendshapes import ARKIT_NAMES
+from flowface_ros.head.mesh_files import write_mesh_file
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.skinning import posed_joints
 from flowface_ros.head.state import HeadState

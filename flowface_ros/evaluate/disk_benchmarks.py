@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from flowface_ros.evaluate.mesh_files import read_mesh_file
 from flowface_ros.evaluate.multiface import read_predicted_meshes, read_segment
 from flowface_ros.evaluate.scan_benchmarks import (
     mesh_pairs,
@@ -18,6 +17,7 @@ from flowface_ros.evaluate.scan_benchmarks import (
 )
 from flowface_ros.evaluate.ssme import ssme
 from flowface_ros.evaluate.statistics import figures
+from flowface_ros.head.mesh_files import read_mesh_file
 
 Progress = Callable[[list], Iterable]
 

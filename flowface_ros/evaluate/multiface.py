@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.lens import Lens
-from flowface_ros.evaluate.mesh_files import SUFFIXES, read_mesh_file
 from flowface_ros.evaluate.moving_mesh import MovingMesh
+from flowface_ros.head.mesh_files import SUFFIXES, read_mesh_file
 
 _MM = 1e-3
 _LINES_PER_CAMERA = 8

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros import rigid
-from flowface_ros.evaluate.mesh_files import SUFFIXES, MeshFile, read_mesh_file
 from flowface_ros.evaluate.surface_error import rigid_alignment, similarity_alignment
 from flowface_ros.head.closest import ClosestPoints
+from flowface_ros.head.mesh_files import SUFFIXES, MeshFile, read_mesh_file
 from flowface_ros.head.normals import triangle_normals
 
 Array = NDArray[np.float64]

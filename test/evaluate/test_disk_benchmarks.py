@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from flowface_ros import cli
-from flowface_ros.evaluate.mesh_files import MeshFile, write_mesh_file
 from flowface_ros.evaluate.multiface import read_krt, read_segment
 from flowface_ros.evaluate.scan_benchmarks import (
     face_sphere,
@@ -19,6 +18,7 @@ from flowface_ros.evaluate.scan_benchmarks import (
     read_picked_points,
     surface_score,
 )
+from flowface_ros.head.mesh_files import MeshFile, write_mesh_file
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.rigid import apply, rotation_from_rotvec, transform
 

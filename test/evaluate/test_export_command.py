@@ -21,8 +21,8 @@ from flowface_ros.bag.export_files import (
 )
 from flowface_ros.bag.export_gltf import export_gltf
 from flowface_ros.bag.person_tracks import BagTracks, PersonTrack, head_state, read_tracks
-from flowface_ros.evaluate.mesh_files import read_mesh_file
 from flowface_ros.head.blendshapes import ARKIT_NAMES
+from flowface_ros.head.mesh_files import read_mesh_file
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.rigid import rotation_from_rotvec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.evaluate.ply_file import read_ply, write_ply
+from flowface_ros.head.ply_file import read_ply, write_ply
 
 SUFFIXES = (".obj", ".ply")
 

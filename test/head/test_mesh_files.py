@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowface_ros.evaluate.mesh_files import read_mesh_file, write_mesh_file
+from flowface_ros.head.mesh_files import read_mesh_file, write_mesh_file
 
 VERTICES = np.array([[0, 0, 0], [1.5, 0, 0], [1, 1, 0.25], [0, 1, -2]])
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]])
