@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
-def _docstrings() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docstrings", DOCS / "docstrings.py")
+def _program(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -53,7 +53,7 @@ Raises ValueError for ``0``\ .
 
 
 def test_docstrings_become_restructured_text() -> None:
-    lines = _docstrings().restructured(MARKDOWN.splitlines())
+    lines = _program(DOCS / "docstrings.py").restructured(MARKDOWN.splitlines())
     assert "\n".join(lines) == RESTRUCTURED
 
 
@@ -78,6 +78,14 @@ def test_page_of_messages_has_all() -> None:
     page = (DOCS / "messages.md").read_text()
     for path in (ROOT / "msg").glob("*.msg"):
         assert f"```{{literalinclude}} ../msg/{path.name}\n```" in page
+
+
+def test_pages_have_the_tables_of_the_code() -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    tables = _program(ROOT / "tools/doc_tables.py")
+    for name, of_page in tables.TABLES.items():
+        page = (DOCS / name).read_text()
+        assert page == tables.with_tables(page, of_page), "run tools/doc_tables.py"
 
 
 @pytest.mark.slow

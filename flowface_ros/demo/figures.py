@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowface_ros.evaluate.tracking import Face
-from flowface_ros.ros.live_run import LiveRun
+from flowface_ros.ros.live_run import NOT_RECEIVED, LiveRun
 from flowface_ros.track.tracked_head import Status
 
 Figures = dict[str, Any]
@@ -17,26 +17,27 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Limit:
-    """A figure's allowed range. path: keys within a run's figures."""
+    """A figure's allowed range. what: it is. path: its keys within a run's figures."""
 
+    what: str
     path: tuple[str, ...]
     low: float = -np.inf
     high: float = np.inf
 
 
 COMMON_LIMITS = (
-    Limit(("sets",), low=1),
-    Limit(("answered_share",), low=0.2),
-    Limit(("tracked",), low=0.8),
-    Limit(("latency_ms", "p95"), high=1000.0),
+    Limit("share of the sets that was answered", ("answered_share",), low=0.2),
+    Limit("share of the sets that did not reach the tracker", ("lost_share",), high=0.1),
+    Limit("share of the answers with a tracked head", ("tracked",), low=0.8),
+    Limit("latency from publisher to answer, 95th percentile, ms", ("latency_ms", "p95"), high=1e3),
 )
 """Of every run; wide, since the demo runs on machines of any speed, beside other programs."""
 
 TRUTH_LIMITS = (
-    Limit(("position_error_mm",), high=8.0),
-    Limit(("rotation_error_deg",), high=4.0),
-    Limit(("vertex_error_mm",), high=8.0),
-    Limit(("ssme_px",), high=4.0),
+    Limit("head position error, mean, mm", ("position_error_mm",), high=8.0),
+    Limit("head rotation error, mean, deg", ("rotation_error_deg",), high=4.0),
+    Limit("vertex error, mean, mm", ("vertex_error_mm",), high=8.0),
+    Limit("screen space motion error, px", ("ssme_px",), high=4.0),
 )
 """Of the synthetic recording."""
 
@@ -67,6 +68,7 @@ def run_figures(run: LiveRun, answers: Sequence[Sequence[Face]]) -> Figures:
         "dropped": run.sets - run.answered,
         "dropped_by_cause": run.dropped,
         "answered_share": run.answered / run.sets,
+        "lost_share": run.dropped.get(NOT_RECEIVED, 0) / run.sets,
         "tracked": float(np.mean(tracked)),
         "latency_ms": {"p50": float(p50), "p95": float(p95)},
         "answers_per_second": max(run.answered - 1, 0) / run.seconds if run.seconds else 0.0,
@@ -91,8 +93,8 @@ def violations(name: str, figures: Figures, limits: Sequence[Limit]) -> list[str
     for limit in limits:
         value = _at(figures, limit.path)
         if value is None or not limit.low <= value <= limit.high:
-            what = " ".join(limit.path)
-            lines.append(f"{name}: {what} is {value}, allowed is {limit.low} to {limit.high}")
+            allowed = f"{limit.low:g} to {limit.high:g}"
+            lines.append(f"{name}: {limit.what} is {value}, allowed is {allowed}")
     return lines
 
 

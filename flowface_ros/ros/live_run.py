@@ -42,6 +42,10 @@ _START_S = 180.0
 """The first start compiles the fit's kernels."""
 _DISCOVERY_S = 30.0
 _SETTLE_S = 20.0
+_LATE_NS = 3_000_000_000
+"""An image that did not come within this after the last was published is lost on the way."""
+NOT_RECEIVED = "not_received"
+"""The cause of drops that the tracker knows nothing of."""
 _EXIT_S = 20.0
 _POLL_S = 0.02
 
@@ -51,9 +55,9 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class LiveRun:
-    """sets: image sets that reached the tracker. answered: with a FaceArray. dropped: by cause.
-    latency_ms: of each answer, from when the set's last image was published until it arrived.
-    seconds: from the first answer to the last. device: what the networks ran on."""
+    """sets: image sets that were published. answered: with a FaceArray. dropped: by cause, the
+    others. latency_ms: of each answer, from when the set's last image was published until it
+    arrived. seconds: from the first answer to the last. device: what the networks ran on."""
 
     sets: int
     answered: int
@@ -61,6 +65,43 @@ class LiveRun:
     latency_ms: list[float]
     seconds: float
     device: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the tracker says of itself on /diagnostics. stamp_ns: when."""
+
+    values: Mapping[str, str]
+    device: str = ""
+    stamp_ns: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the node works."""
+        return self.values.get("state") == "active"
+
+    @property
+    def sets(self) -> int:
+        """Sets that came."""
+        return int(self.values["sets"])
+
+    @property
+    def answers(self) -> int:
+        """Sets with an answer."""
+        return int(self.values["answers"])
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Sets without an answer, by cause."""
+        prefix = "dropped sets: "
+        counts = {k.removeprefix(prefix): int(v) for k, v in self.values.items() if prefix in k}
+        return {cause: count for cause, count in counts.items() if count}
+
+    def is_final(self, published: int, end_ns: int) -> bool:
+        """Whether every set that came has its end, and none will come any more of the `published`
+        sets, the last of them at `end_ns`."""
+        may_come = self.sets < published and self.stamp_ns < end_ns + _LATE_NS
+        return not may_come and self.sets == self.answers + sum(self.dropped.values())
 
 
 def pooled(runs: Sequence[LiveRun]) -> LiveRun:
@@ -90,11 +131,14 @@ def track_live(
         topics = {name: reader.topics[name] for name in _inputs(cameras)}
         player = Player(reader, topics, clock=False)
         with _spinning(node), _tracker(cameras, rig_frame) as tracker:
-            watch.wait_until(lambda: watch.is_active, _START_S, tracker, "did not start")
+            watch.wait_until(lambda: watch.report.is_active, _START_S, tracker, "did not start")
             if not player.wait_for_subscribers(_DISCOVERY_S):
                 raise RuntimeError("the tracker does not listen to the cameras")
             published = _played(player, sum(topic.count for topic in topics.values()), progress)
-            watch.wait_until(lambda: watch.is_settled, _SETTLE_S, tracker, "lost track of sets")
+            sets, end_ns = max(map(len, published.values())), time.time_ns()
+            watch.wait_until(
+                lambda: watch.is_settled(sets, end_ns), _SETTLE_S, tracker, "lost track of sets"
+            )
         player.destroy_node()
         return _finish(watch, published, out)
 
@@ -120,28 +164,14 @@ class _Watch:
     """Listens to the tracker."""
 
     def __init__(self, node: Node) -> None:
-        self.values: Mapping[str, str] = {}
-        self.device = ""
+        self.report = Report({})
         self.recorder = Recorder(node, _RECORDED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
-    @property
-    def is_active(self) -> bool:
-        return self.values.get("state") == "active"
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Sets without an answer, by cause."""
-        prefix = "dropped sets: "
-        counts = {k.removeprefix(prefix): int(v) for k, v in self.values.items() if prefix in k}
-        return {cause: count for cause, count in counts.items() if count}
-
-    @property
-    def is_settled(self) -> bool:
-        """Every set that came was answered or dropped, and the answers are here."""
-        sets, answers = int(self.values["sets"]), int(self.values["answers"])
-        done = 0 < sets == answers + sum(self.dropped.values())
-        return done and self.recorder.count(_FACES) >= answers
+    def is_settled(self, published: int, end_ns: int) -> bool:
+        """Whether all sets published until `end_ns` have their end, and the answers are here."""
+        is_final = self.report.is_final(published, end_ns)
+        return is_final and self.recorder.count(_FACES) >= self.report.answers
 
     def wait_until(
         self, condition: Callable[[], bool], seconds: float, tracker: Any, trouble: str
@@ -152,15 +182,15 @@ class _Watch:
             if tracker.poll() is not None:
                 raise RuntimeError(f"the tracker ended with exit status {tracker.returncode}")
             if time.monotonic() > end:
-                state = dict(self.values)
+                state = dict(self.report.values)
                 raise RuntimeError(f"the tracker {trouble} within {seconds:.0f} s: {state}")
             time.sleep(_POLL_S)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "tracker: tracker":
-                self.device = status.hardware_id
-                self.values = {entry.key: entry.value for entry in status.values}
+                values = {entry.key: entry.value for entry in status.values}
+                self.report = Report(values, status.hardware_id, stamp_ns(message))
 
 
 def _finish(watch: _Watch, published: Mapping[str, list[tuple[int, int]]], out: Path) -> LiveRun:
@@ -176,9 +206,10 @@ def _finish(watch: _Watch, published: Mapping[str, list[tuple[int, int]]], out: 
         shown_ns = max(rows[np.abs(rows[:, 0] - stamp).argmin(), 1] for rows in images)
         latency_ms.append(float(message.time_ns - shown_ns) * 1e-6)
         times_s.append(message.time_ns * 1e-9)
-    sets, answers = int(watch.values["sets"]), int(watch.values["answers"])
+    sets, report = max(map(len, images)), watch.report
+    dropped = report.dropped | ({NOT_RECEIVED: sets - report.sets} if sets > report.sets else {})
     seconds = times_s[-1] - times_s[0]
-    return LiveRun(sets, answers, watch.dropped, latency_ms, seconds, watch.device)
+    return LiveRun(sets, report.answers, dropped, latency_ms, seconds, report.device)
 
 
 @contextmanager

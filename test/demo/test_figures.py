@@ -17,10 +17,10 @@ from flowface_ros.demo.figures import (
     violations,
 )
 from flowface_ros.evaluate.tracking import Face
-from flowface_ros.ros.live_run import LiveRun, pooled
+from flowface_ros.ros.live_run import NOT_RECEIVED, LiveRun, pooled
 from flowface_ros.track.tracked_head import Status
 
-RUN = LiveRun(10, 8, {"superseded": 2}, [10.0, 20.0, 30.0], 0.5, "cpu")
+RUN = LiveRun(10, 8, {"superseded": 1, NOT_RECEIVED: 1}, [10.0, 20.0, 30.0], 0.5, "cpu")
 TRACKED = [Face("a", np.eye(4), status=Status.TRACKED.value)]
 TENTATIVE = [Face("a", np.eye(4), status=Status.TENTATIVE.value)]
 
@@ -28,6 +28,7 @@ TENTATIVE = [Face("a", np.eye(4), status=Status.TENTATIVE.value)]
 def test_figures_of_a_run() -> None:
     figures = run_figures(RUN, [TENTATIVE, TRACKED, TRACKED, []])
     assert (figures["sets"], figures["answered"], figures["dropped"]) == (10, 8, 2)
+    assert figures["lost_share"] == 0.1
     assert figures["tracked"] == 0.5
     assert figures["latency_ms"] == {"p50": 20.0, "p95": pytest.approx(29.0)}
     assert figures["answers_per_second"] == pytest.approx(14.0)
@@ -39,7 +40,7 @@ def test_runs_are_pooled() -> None:
     assert together == LiveRun(
         15,
         12,
-        {"superseded": 3, "old": 1},
+        {"superseded": 2, "old": 1, NOT_RECEIVED: 1},
         [10.0, 20.0, 30.0, 40.0],
         0.75,
         "cpu, cuda:0",
@@ -61,10 +62,9 @@ def test_every_limit_names_a_figure_that_exists() -> None:
 
 @pytest.mark.parametrize("value", [0.5, 2.5, math.nan, None])
 def test_a_figure_out_of_range_is_named(value: float | None) -> None:
-    limit = Limit(("latency_ms", "p95"), 1.0, 2.0)
+    limit = Limit("latency", ("latency_ms", "p95"), 1.0, 2.0)
     (line,) = violations("carphone", {"latency_ms": {"p95": value}}, [limit])
-    assert "carphone" in line
-    assert "latency_ms p95" in line
+    assert line == f"carphone: latency is {value}, allowed is 1 to 2"
 
 
 def test_table_has_a_column_for_each_run() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -23,8 +22,6 @@ from flowface_ros.ros.rig_node import RigNode
 from flowface_ros.ros.topics import PUBLISHED, SUBSCRIBED, Topic
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-from ros_tables import PAGE, with_tables  # noqa: E402
 
 KINDS = ("tracker", "aligner", "fitter")
 CAMERAS = ("left", "right")
@@ -92,11 +89,6 @@ def graph_of(node: Any) -> dict[str, set[str]]:
         return seen()
     finally:
         robot.close()
-
-
-def test_the_page_has_the_tables_of_the_code() -> None:
-    page = PAGE.read_text()
-    assert page == with_tables(page), "run tools/ros_tables.py"
 
 
 def test_the_topics_of_the_page_are_those_of_the_graph(tested: Tested) -> None:
