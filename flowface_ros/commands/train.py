@@ -19,9 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        choices=("synth", "synth-gpu"),
         default="synth",
-        help="synth: drawn on CPU cores; synth-gpu: on the device that trains (default: synth)",
+        metavar="PART[,PART...]",
+        help="synth: drawn on CPU cores; synth-gpu: on the device that trains; facescape:FOLDER, "
+        "stirling:FOLDER, famos:FOLDER: your own copy. With weights, in one batch: "
+        "synth:0.7,famos:FOLDER:0.3 (default: synth)",
     )
     parser.add_argument(
         "--photographs",

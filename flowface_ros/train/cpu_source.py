@@ -28,7 +28,7 @@ class _Numbered(Dataset):
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
 
-class _Numbers:
+class Numbers:
     """Batch numbers for one of several ranks: first, first + 1, ... as rank + world * number."""
 
     def __init__(self, first: int, rank: int, world: int) -> None:
@@ -53,7 +53,7 @@ class CpuSource:
         loader = DataLoader(
             self._dataset,
             batch_size=None,
-            sampler=_Numbers(first, self._rank, self._world),
+            sampler=Numbers(first, self._rank, self._world),
             num_workers=self._workers,
             multiprocessing_context="forkserver" if self._workers else None,
         )

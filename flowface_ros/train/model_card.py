@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.train.datasets.parts import ON_DISK, parse_data
 from flowface_ros.train.metrics import format_figures
 from flowface_ros.train.run_config import RunConfig
 
@@ -14,7 +15,23 @@ LICENCE = "Apache-2.0"
 _SOURCES = {
     "synth": "pictures drawn by the package's renderer (procedural people, CC0 head data)",
     "synth-gpu": "pictures drawn on the GPU from the package's people (CC0 head data)",
+    "facescape": "FaceScape",
+    "stirling": "the Stirling/ESRC 3D face database",
+    "famos": "FaMoS",
 }
+
+
+def _data(config: RunConfig) -> str:
+    parts = parse_data(config.data)
+    return "; ".join(f"{part.weight:.0%} {_SOURCES[part.kind]}" for part in parts)
+
+
+def licence_of(config: RunConfig) -> str:
+    """Of the weights of a run: data sets bring terms of their own."""
+    used = [_SOURCES[p.kind] for p in parse_data(config.data) if p.kind in ON_DISK]
+    if not used:
+        return LICENCE
+    return f"{LICENCE} as far as this package goes; the terms of {' and '.join(used)} come on top"
 
 
 def _photographs(config: RunConfig) -> str:
@@ -37,9 +54,9 @@ def write_model_card(
         "",
         f"- atlas: `{network.atlas_hash:016x}`, grid {network.config.output_grid}",
         f"- parameters: {sum(p.numel() for p in network.parameters()):,}",
-        f"- data: {_SOURCES[config.data]}; {_photographs(config)}",
+        f"- data: {_data(config)}; {_photographs(config)}",
         f"- seen: {pictures:,} pictures in {step:,} of {config.steps:,} steps, seed {config.seed}",
-        f"- licence: {LICENCE}",
+        f"- licence: {licence_of(config)}",
         "",
         f"## Figures on {config.validation_pictures // 2} synthetic pictures of unseen people",
         "",

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from flowface_ros.align.network.config import PRESETS
-
-DATA = ("synth", "synth-gpu")
+from flowface_ros.train.datasets.parts import batch_counts, parse_data
 
 _MAY_CHANGE = (
     "steps",
@@ -28,7 +27,8 @@ class RunConfig:
     preset: str = "light"
     """Network: light, base or paper."""
     data: str = "synth"
-    """`synth`: CPU renderer in worker processes; `synth-gpu`: drawn on the device that trains."""
+    """Parts of each batch: `synth` (CPU renderer in worker processes) or `synth-gpu` (drawn on the
+    device that trains), and data sets on disk, as `synth:0.7,famos:/path:0.3`."""
     photographs: str = ""
     """Folder of photographs that are mixed in, with the landmark network's answer; "" for none."""
     photograph_share: float = 0.1
@@ -58,7 +58,6 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, "preset", self.preset, f"one of {sorted(PRESETS)}")
-        _require(self.data in DATA, "data", self.data, f"one of {DATA}")
         for name in (
             "steps",
             "batch_size",
@@ -73,6 +72,7 @@ class RunConfig:
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         _require(self.trunk_factor >= 0, "trunk_factor", self.trunk_factor, "0 or more")
+        batch_counts(parse_data(self.data), self.batch_size - self.photograph_count)
 
     @property
     def photograph_count(self) -> int:

@@ -24,10 +24,18 @@ from flowface_ros.train.augment import augment
 from flowface_ros.train.batch import Batch, DataSource
 from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.curves import CurveWriter, draw_curves
+from flowface_ros.train.datasets.parts import (
+    ON_DISK,
+    DataPart,
+    batch_counts,
+    open_captures,
+    parse_data,
+)
+from flowface_ros.train.datasets.source import CaptureSource, query_points
 from flowface_ros.train.learner import Learner, start_network
 from flowface_ros.train.metrics import format_figures
 from flowface_ros.train.mixed import MixedSource
-from flowface_ros.train.model_card import LICENCE, write_model_card
+from flowface_ros.train.model_card import licence_of, write_model_card
 from flowface_ros.train.photographs import PhotographSource
 from flowface_ros.train.processes import Processes
 from flowface_ros.train.run_config import RunConfig
@@ -84,25 +92,34 @@ def synth_config(config: RunConfig) -> SynthConfig:
 
 
 def open_source(config: RunConfig, model: HeadModel, processes: Processes) -> DataSource:
-    """The run's data for this process. Raises ValueError for unusable photographs."""
-    count, chosen = config.photograph_count, synth_config(config)
-    drawn = _synthetic_source(
-        config, replace(chosen, batch_size=chosen.batch_size - count), model, processes
-    )
-    if count == 0:
-        return drawn
-    real = PhotographSource(
-        model, photographs(Path(config.photographs)), chosen.crop_px, chosen.grid, count,
-        config.seed, processes.rank, processes.world,
-    )  # fmt: skip
-    return MixedSource([drawn, real])
+    """The run's data for this process. Raises ValueError or OSError for unusable files."""
+    photographs_count, chosen = config.photograph_count, synth_config(config)
+    parts = parse_data(config.data)
+    counts = batch_counts(parts, chosen.batch_size - photographs_count)
+    sources = [
+        _open_part(part, config, replace(chosen, batch_size=count), model, processes)
+        for part, count in zip(parts, counts, strict=True)
+    ]
+    if photographs_count:
+        real = PhotographSource(
+            model, photographs(Path(config.photographs)), chosen.crop_px, chosen.grid,
+            photographs_count, config.seed, processes.rank, processes.world,
+        )  # fmt: skip
+        sources.append(real)
+    return sources[0] if len(sources) == 1 else MixedSource(sources)
 
 
-def _synthetic_source(
-    config: RunConfig, chosen: SynthConfig, model: HeadModel, processes: Processes
+def _open_part(
+    part: DataPart, config: RunConfig, chosen: SynthConfig, model: HeadModel, processes: Processes
 ) -> DataSource:
-    if config.data == "synth":
+    if part.kind == "synth":
         return CpuSource(chosen, config.workers, processes.rank, processes.world)
+    if part.kind in ON_DISK:
+        captures = open_captures(part, model, query_points(model, chosen.grid))
+        return CaptureSource(
+            model, captures, chosen.crop_px, chosen.batch_size, config.seed, config.workers,
+            processes.rank, processes.world,
+        )  # fmt: skip
     from flowface_ros.train.gpu.source import GpuSource
 
     return GpuSource(
@@ -210,7 +227,7 @@ class _Trainer:
         step, world = self.learner.step, self.processes.world
         save_checkpoint(self.out / MEAN_NAME, mean, {"step": step})
         write_model_card(self.out / CARD_NAME, mean, self.config, step, world, figures)
-        export_onnx(mean, self.out / ONNX_NAME, LICENCE)
+        export_onnx(mean, self.out / ONNX_NAME, licence_of(self.config))
 
 
 def fetched_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
