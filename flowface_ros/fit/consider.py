@@ -39,12 +39,10 @@ def with_fixed_shape(
     n, shapes = problem.unknowns.size, problem.model.shape_count
     if not shapes or not np.any(belief.covariance):
         return covariance
-    views, seen = problem.views, _seen(problem.model, belief)
-    posed = problem.posed(state)
+    seen, posed = _seen(problem.model, belief), problem.posed(state)
     jacobian = problem.evaluator.jacobian(posed, _shape_alone(tuple(seen.tolist())))
-    information, _ = views.vertex_information(posed.points, problem.nu, equations.scale)
     whitened = np.empty((len(jacobian), problem.rank, len(seen)))
-    kernels.whiten(information, jacobian, whitened)
+    kernels.whiten(equations.information, jacobian, whitened)
     cross = equations.whitened.reshape(-1, n).T @ whitened.reshape(-1, len(seen))
     cross *= problem.tempering * equations.curvature
     gain = -np.linalg.solve(known.information[:n, :n], cross)

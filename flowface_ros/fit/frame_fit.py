@@ -128,12 +128,12 @@ class FrameFitter:
         if len(views) < self.config.accept.min_points:
             return FitResult(FitStatus.TOO_FEW_POINTS, _bare(guess))
         problem = self._problem(views, prior, belief, solve_shape)
-        if begin is None or not self._near(problem, Estimate(begin)):
-            found = self._first(problem, guess, solve_shape)
-            begin = self._better(problem, begin, found)
-        if begin is None:
+        at = None if begin is None else Estimate(begin)
+        if at is None or not self._near(problem, at):
+            at = self._better(problem, at, self._first(problem, guess, solve_shape))
+        if at is None:
             return FitResult(FitStatus.NO_START, _bare(guess))
-        return self._finish(problem, begin, belief, warm=start is not None or prior is not None)
+        return self._finish(problem, at, belief, warm=start is not None or prior is not None)
 
     def points(self, points: SurfacePoints) -> _PointSet:
         """The evaluator and patches of surface points, kept for the sets used last."""
@@ -181,7 +181,7 @@ class FrameFitter:
         squared, _ = problem.with_views(softened).squared_residuals(estimate)
         return robust.residual_scale(squared) < _FAR
 
-    def _first(self, problem: Problem, guess: HeadState, solve_shape: bool) -> HeadState | None:
+    def _first(self, problem: Problem, guess: HeadState, solve_shape: bool) -> Estimate | None:
         """Coarse to fine from nothing: pose, then proportions and jaw."""
         state = first_pose(self.model, problem.evaluator, problem.views, guess, problem.nu)
         if state is None:
@@ -196,26 +196,24 @@ class FrameFitter:
             iterations = self.config.solver.max_iterations
             estimate, _, _ = minimise(stage, Estimate(state), iterations, _COARSE_TOLERANCE)
             state = estimate.state
-        return state
+        return Estimate(state)
 
-    def _better(
-        self, problem: Problem, a: HeadState | None, b: HeadState | None
-    ) -> HeadState | None:
-        """The state that fits the observations alone better."""
+    def _better(self, problem: Problem, a: Estimate | None, b: Estimate | None) -> Estimate | None:
+        """The estimate that fits the observations alone better."""
         if a is None or b is None:
             return a if b is None else b
         scales = []
-        for state in (a, b):
-            squared, behind = problem.squared_residuals(Estimate(state))
+        for estimate in (a, b):
+            squared, behind = problem.squared_residuals(estimate)
             scales.append(np.inf if behind else robust.residual_scale(squared))
         return a if scales[0] <= scales[1] else b
 
     def _finish(
-        self, problem: Problem, begin: HeadState, belief: ShapeBelief, warm: bool
+        self, problem: Problem, begin: Estimate, belief: ShapeBelief, warm: bool
     ) -> FitResult:
         solver = self.config.solver
         limit = solver.max_tracking_iterations if warm else solver.max_iterations
-        inside = problem.inside_box(Estimate(begin))
+        inside = problem.inside_box(begin)
         tolerance = solver.tracking_tolerance if len(problem.priors) > 1 else solver.tolerance
         estimate, equations, report = minimise(problem, inside, limit, tolerance)
         views = problem.zoomed(estimate)
@@ -269,7 +267,7 @@ class FrameFitter:
         squared = equations.squared
         if report.stop is Stop.BEHIND or np.isnan(squared).mean() > 0.5:
             return FitStatus.BEHIND_CAMERA
-        share = inlier_share(squared / report.residual_scale**2, problem.views.sigma, problem.nu)
+        share = inlier_share(problem.views, squared / report.residual_scale**2, problem.nu)
         if share < accept.min_inlier_share or report.residual_scale > accept.max_residual_scale:
             return FitStatus.DISAGREES
         sigmas = np.sqrt(np.diagonal(known.covariance)[:6])

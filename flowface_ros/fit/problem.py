@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,8 @@ class NormalEquations:
     """A quadratic model of the energy around an estimate.
 
     hessian: (n, n), gradient: (n,), energy: at the estimate.
-    whitened: (N, r, n) A with A^T A = sum_v B_v^T M_v B_v, robust weights and scale included; r is
-        the problem's rank.
+    information: (N, 6) M_v of the points, robust weights and scale included.
+    whitened: (N, r, n) A with A^T A = sum_v B_v^T M_v B_v; r is the problem's rank.
     prior: (n, n) the priors' share of the hessian.
     curvature: factor on A^T A in the hessian: mean curvature of the loss over mean weight.
     squared: (K,) residuals r^T W r (no scale), NaN behind a camera. scale: of the residuals.
@@ -50,6 +51,7 @@ class NormalEquations:
     hessian: Array
     gradient: Array
     energy: float
+    information: Array
     whitened: Array
     prior: Array
     curvature: float
@@ -84,12 +86,17 @@ class Problem:
         return self.unknowns.size + bool(self.focal_camera)
 
     def squared_residuals(self, estimate: Estimate) -> tuple[Array, int]:
-        """r^T W r (K,) and how many points are behind their camera."""
-        return self.zoomed(estimate).squared_residuals(self.posed(estimate.state).points)
+        """r^T W r (K,) and how many points are behind their camera; those of the last estimate
+        are kept."""
+        last = self._kept.get("residuals")
+        if last is None or last[0] is not estimate:
+            found = self.zoomed(estimate).squared_residuals(self.posed(estimate.state).points)
+            last = self._kept["residuals"] = (estimate, found)
+        return last[1]
 
     def energy(self, squared: Array, scale: float, estimate: Estimate) -> float:
         """-log posterior, up to a constant, at residuals (K,) of the estimate."""
-        energy = self.tempering * robust.sums(squared, scale, self.nu).loss
+        energy = self.tempering * self._sums(squared, scale).loss
         energy += sum(term.energy(estimate.state) for term in self._terms)
         if self.focal_camera:
             energy += 0.5 * (estimate.log_zoom / self.focal_sigma) ** 2
@@ -105,7 +112,7 @@ class Problem:
         self.evaluator.jacobian(posed, self.unknowns, out=jacobian)
         information, vector = views.vertex_information(points, self.nu, scale)
         kernels.whiten(information, jacobian, whitened)
-        sums = robust.sums(squared, scale, self.nu)
+        sums = self._sums(squared, scale)
         curvature = float(np.clip(sums.curvature / sums.weight, _LEAST_CURVATURE, 1.0))
         hessian, gradient = np.zeros((size, size)), np.zeros(size)
         factor = curvature * self.tempering
@@ -120,7 +127,7 @@ class Problem:
         hessian += prior
         energy += self.tempering * sums.loss
         return NormalEquations(
-            hessian, gradient, energy, whitened, prior, curvature, squared, scale, sums
+            hessian, gradient, energy, information, whitened, prior, curvature, squared, scale, sums
         )
 
     def relinearise(
@@ -130,8 +137,8 @@ class Problem:
         is the last linearisation's, and so is the Hessian."""
         n, scale = self.unknowns.size, equations.scale
         points = self.posed(estimate.state).points
-        _, vector = self.views.vertex_information(points, self.nu, scale)
-        sums = robust.sums(squared, scale, self.nu)
+        vector = self.views.vertex_vector(points, self.nu, scale)
+        sums = self._sums(squared, scale)
         gradient = np.zeros(self.size)
         jacobian, _ = self._scratch
         gradient[:n] = -self.tempering * (vector.reshape(-1) @ jacobian.reshape(-1, n))
@@ -191,13 +198,22 @@ class Problem:
 
     def posed(self, state: HeadState) -> Posed:
         """The surface of a state; that of the last one is kept."""
-        if not self._last or self._last[0].state is not state:
-            self._last[:] = [self.evaluator.posed(state)]
-        return self._last[0]
+        last = self._kept.get("posed")
+        if last is None or last.state is not state:
+            last = self._kept["posed"] = self.evaluator.posed(state)
+        return last
+
+    def _sums(self, squared: Array, scale: float) -> robust.Sums:
+        """Of the loss over residuals (K,); those of the last ones are kept."""
+        last = self._kept.get("sums")
+        if last is None or last[0] is not squared or last[1] != scale:
+            last = self._kept["sums"] = (squared, scale, robust.sums(squared, scale, self.nu))
+        return last[2]
 
     @cached_property
-    def _last(self) -> list[Posed]:
-        return []
+    def _kept(self) -> dict[str, Any]:
+        """The last results, by what they are."""
+        return {}
 
     @cached_property
     def _scratch(self) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,38 +88,43 @@ class FitResult:
 
 def view_statistics(views: Views, squared: Array, nu: float) -> tuple[ViewStatistics, ...]:
     """Statistics of each view at residuals r^T W r (K,), NaN behind the camera."""
-    return tuple(
-        _statistics(name, squared[views.of(c)], views.sigma[views.of(c)], nu)
-        for c, name in enumerate(views.cameras)
-    )
+    sums = np.empty((len(views.cameras), 5))
+    kernels.agreement(squared, views.sigma, views.start, nu, sums)
+    found = []
+    for c, (name, row) in enumerate(zip(views.cameras, sums.tolist(), strict=True)):
+        part = views.of(c)
+        found.append(_statistics(name, squared[part], views.sigma[part], row))
+    return tuple(found)
 
 
-def inlier_share(squared: Array, sigma: Array, nu: float) -> float:
-    """Share of the information that the robust loss kept; 1 when all residuals are zero."""
+def inlier_share(views: Views, squared: Array, nu: float) -> float:
+    """Share of the information that the robust loss kept at residuals (K,), NaN behind the camera;
+    1 when all residuals are zero."""
     if not len(squared):
         return 0.0
-    sums = np.empty(4)
-    every = kernels.agreement(squared, sigma, nu, sums)
-    return float(sums[3] / every)
+    sums = np.empty((len(views.cameras), 5))
+    kernels.agreement(squared, views.sigma, views.start, nu, sums)
+    *_, kept, every = sums.sum(axis=0).tolist()
+    return kept / every
 
 
-def _statistics(name: str, squared: Array, sigma: Array, nu: float) -> ViewStatistics:
-    sums = np.empty(4)
-    every = kernels.agreement(squared, sigma, nu, sums)
-    count = int(sums[0])
+def _statistics(name: str, squared: Array, sigma: Array, sums: list[float]) -> ViewStatistics:
+    """Of one view with the sums of `kernels.agreement`."""
+    seen, total, stated, kept, every = sums
+    count = int(seen)
     if not count:
         return ViewStatistics(name, 0, np.nan, np.nan, np.nan, 0.0, False)
     s, px = squared, sigma
     if count < len(squared):
-        seen = ~np.isnan(squared)
-        s, px = squared[seen], sigma[seen]
+        front = ~np.isnan(squared)
+        s, px = squared[front], sigma[front]
     scale = robust.residual_scale(s)
     return ViewStatistics(
         name,
         count,
-        rmse_px=float(np.sqrt(sums[1] / sums[2])),
-        median_px=robust.median(np.sqrt(s) * px),
+        rmse_px=math.sqrt(total / stated),
+        median_px=math.sqrt(robust.median(s * px * px)),
         scale=scale,
-        inlier_share=float(sums[3] / every),
+        inlier_share=kept / every,
         consistent=scale < CONSISTENT_SCALE and count > 0.5 * len(squared),
     )

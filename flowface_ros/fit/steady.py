@@ -93,10 +93,8 @@ class SteadyError:
 
     def _information(self, problem: Problem, points: Array, scale: float) -> Array:
         """(C, m, 3, 3) by view."""
-        views = problem.views
-        parts = [views.only(c) for c in range(len(views.cameras))]
-        each = [part.vertex_information(points, problem.nu, scale)[0] for part in parts]
-        return np.stack(each)[:, self._rows][:, :, UPPER]
+        each = problem.views.information_by_view(points, self._rows, problem.nu, scale)
+        return each[:, :, UPPER]
 
     def _view_forces(self, pull: Array) -> Array:
         """(n, 3) of one view's own turns."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.observation import Observation
+from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit import kernels
 from flowface_ros.fit.undistort import undistort
@@ -23,9 +24,10 @@ class Views:
     """K observed points of C cameras, of N distinct surface points.
 
     points: the N surface points. cameras: C names.
-    row, view: (K,) int32, the point and the camera of each observation; views are contiguous.
+    row: (K,) int32, the point of each observation.
+    start: (C + 1,) where each camera's observations begin, and where the last one's end.
     seen: (K, 2) undistorted place on the camera's z = 1 plane.
-    weight: (K, 3) information of that place: xx, xy, yy.
+    weight: (K, 3) information of that place: xx, xy, yy. Both in column-major order.
     sigma: (K,) as observed, pixels.
     rotation, translation: (C, 3, 3), (C, 3) camera_from_rig.
     zoom: (C,) factor on the nominal focal length.
@@ -34,7 +36,7 @@ class Views:
     points: SurfacePoints
     cameras: tuple[str, ...]
     row: NDArray[np.int32]
-    view: NDArray[np.int32]
+    start: NDArray[np.int64]
     seen: Array
     weight: Array
     sigma: Array
@@ -62,6 +64,38 @@ class Views:
         kernels.accumulate(points, *self._stacked, nu, scale, information, vector)
         return information, vector
 
+    def vertex_vector(self, points: Array, nu: float, scale: float) -> Array:
+        """b_v (N, 3) of the per-point form alone."""
+        vector = np.zeros((len(points), 3))
+        kernels.accumulate(points, *self._stacked, nu, scale, np.empty((0, 6)), vector)
+        return vector
+
+    def information_by_view(
+        self, points: Array, rows: NDArray[np.intp], nu: float, scale: float
+    ) -> Array:
+        """(C, m, 6): what each camera on its own says about some of the points, as
+        `vertex_information` has it of all."""
+        cameras, count = len(self.cameras), len(rows)
+        place = np.full(len(points), -1, np.int32)
+        place[rows] = np.arange(count)
+        use = np.flatnonzero(place[self.row] >= 0)
+        row = place[self.row[use]] + count * self.view[use]
+        information, vector = np.zeros((cameras * count, 6)), np.zeros((cameras * count, 3))
+        _, _, seen, weight, *poses = self._stacked
+        kernels.accumulate(
+            np.tile(points[rows], (cameras, 1)),
+            row,
+            np.searchsorted(use, self.start),
+            np.ascontiguousarray(seen[:, use]),
+            np.ascontiguousarray(weight[:, use]),
+            *poses,
+            nu,
+            scale,
+            information,
+            vector,
+        )
+        return information.reshape(cameras, count, 6)
+
     def softened(self, variance: Array) -> Views:
         """The same views with variance (K,) in squared units of the z = 1 plane added to each
         point's covariance."""
@@ -69,8 +103,7 @@ class Views:
         determinant = a * d - b * b
         xx, xy, yy = d / determinant + variance, -b / determinant, a / determinant + variance
         determinant = xx * yy - xy * xy
-        weight = np.stack([yy, -xy, xx], axis=-1) / determinant[:, None]
-        return replace(self, weight=weight)
+        return replace(self, weight=(np.stack([yy, -xy, xx]) / determinant).T)
 
     def with_zoom(self, camera: str, zoom: float) -> Views:
         """The same views with a camera's focal length multiplied by zoom."""
@@ -80,22 +113,20 @@ class Views:
 
     def of(self, camera: int) -> slice:
         """Rows of one camera."""
-        start, stop = np.searchsorted(self.view, (camera, camera + 1))
-        return slice(int(start), int(stop))
+        return slice(int(self.start[camera]), int(self.start[camera + 1]))
 
-    def only(self, camera: int) -> Views:
-        """The same points seen by one camera alone."""
-        rows = self.of(camera)
-        names = ("row", "view", "seen", "weight", "sigma")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+    @cached_property
+    def view(self) -> NDArray[np.int32]:
+        """(K,) the camera of each observation."""
+        return np.repeat(np.arange(len(self.cameras), dtype=np.int32), np.diff(self.start))
 
     @cached_property
     def _stacked(self) -> tuple[NDArray, ...]:
         return (
             self.row,
-            self.view,
-            self.seen,
-            self.weight,
+            self.start,
+            np.ascontiguousarray(self.seen.T),
+            np.ascontiguousarray(self.weight.T),
             self.rotation,
             self.translation,
             self.zoom,
@@ -117,18 +148,16 @@ def check_observations(observations: Sequence[Observation], rig: Rig) -> None:
     """ValueError that names the camera and the field of an observation that cannot be used."""
     for observation in observations:
         name, count = observation.camera, len(observation.points)
+        pixels, sigma = observation.pixels, observation.sigma
         if name not in rig.names:
             raise ValueError(f"observation of camera {name!r}; the rig has {', '.join(rig.names)}")
-        for label, array, shape in (
-            ("pixels", observation.pixels, (count, 2)),
-            ("sigma", observation.sigma, (count,)),
-        ):
-            if np.shape(array) != shape:
-                raise ValueError(f"{label} of {name!r}: shape {np.shape(array)}, must be {shape}")
+        for label, array, shape in (("pixels", pixels, (count, 2)), ("sigma", sigma, (count,))):
+            if array.shape != shape:
+                raise ValueError(f"{label} of {name!r}: shape {array.shape}, must be {shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{label} of {name!r} holds values that are not finite")
-        if count and np.min(observation.sigma) <= 0:
-            raise ValueError(f"sigma of {name!r} is {np.min(observation.sigma)}, must be > 0")
+        if count and sigma.min() <= 0:
+            raise ValueError(f"sigma of {name!r} is {sigma.min()}, must be > 0")
 
 
 def stack_views(observations: Sequence[Observation], rig: Rig) -> Views:
@@ -140,23 +169,23 @@ def stack_views(observations: Sequence[Observation], rig: Rig) -> Views:
     used = [name for name in rig.names if any(o.camera == name for o in observations)]
     ordered = sorted(observations, key=lambda o: used.index(o.camera))
     points, rows = union([o.points for o in ordered])
-    parts = [
-        _undistorted(o, rig, row, used.index(o.camera))
-        for o, row in zip(ordered, rows, strict=True)
-    ]
-    empty = (np.zeros(0, np.int32), np.zeros(0, np.int32), *(np.zeros((0, n)) for n in (2, 3)))
-    row, view, seen, weight, sigma = (
-        np.concatenate(arrays) for arrays in zip((*empty, np.zeros(0)), *parts, strict=True)
+    parts = [_undistorted(o, rig[o.camera], row) for o, row in zip(ordered, rows, strict=True)]
+    empty = (np.zeros(0, np.int32), np.zeros((2, 0)), np.zeros((3, 0)), np.zeros(0))
+    row, seen, weight, sigma = (
+        np.concatenate(arrays, axis=-1) for arrays in zip(empty, *parts, strict=True)
     )
+    counts = np.zeros(len(used) + 1, np.int64)
+    for observation, part in zip(ordered, parts, strict=True):
+        counts[used.index(observation.camera) + 1] += len(part[0])
     poses = [rig[name].camera_from_rig for name in used]
     poses_array = np.array(poses, np.float64).reshape(-1, 4, 4)
     return Views(
         points=points,
         cameras=tuple(used),
         row=row,
-        view=view,
-        seen=seen,
-        weight=weight,
+        start=np.cumsum(counts),
+        seen=seen.T,
+        weight=weight.T,
         sigma=sigma,
         rotation=np.ascontiguousarray(poses_array[:, :3, :3]),
         translation=np.ascontiguousarray(poses_array[:, :3, 3]),
@@ -191,13 +220,12 @@ def _same(a: SurfacePoints, b: SurfacePoints) -> bool:
 
 
 def _undistorted(
-    observation: Observation, rig: Rig, row: NDArray[np.int32], view: int
+    observation: Observation, camera: Camera, row: NDArray[np.int32]
 ) -> tuple[NDArray, ...]:
-    """row, view, seen, weight, sigma of one observation's usable points."""
-    sigma = np.asarray(observation.sigma, np.float64)
-    seen, forward, valid = undistort(rig[observation.camera], observation.pixels)
-    weight = np.empty((len(sigma), 3))
-    kernels.carried_information(forward, sigma, weight)
+    """row (k,), seen (2, k), weight (3, k), sigma (k,) of one observation's usable points."""
+    pixels = np.ascontiguousarray(observation.pixels, np.float64)
+    sigma = np.ascontiguousarray(observation.sigma, np.float64)
+    seen, weight, valid = undistort(camera, pixels, sigma)
     if not valid.all():
-        row, seen, weight, sigma = row[valid], seen[valid], weight[valid], sigma[valid]
-    return row, np.full(len(row), view, np.int32), seen, weight, sigma
+        row, seen, weight, sigma = row[valid], seen[:, valid], weight[:, valid], sigma[valid]
+    return row, seen, weight, sigma

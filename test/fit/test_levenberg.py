@@ -50,12 +50,16 @@ def test_undistort_agrees_with_the_camera(lens: Lens) -> None:
     camera = Camera("a", 640, 480, K, lens)
     u, v = np.meshgrid(np.linspace(-100, 740, 15), np.linspace(-100, 580, 12))
     pixels = np.stack([u, v], axis=-1).reshape(-1, 2)
-    seen, forward, valid = undistort(camera, pixels)
+    sigma = np.linspace(0.5, 2.0, len(pixels))
+    seen, weight, valid = undistort(camera, pixels, sigma)
     wanted, inverse, right = camera.undistort_with_jacobian(pixels)
     np.testing.assert_array_equal(valid, right)
-    np.testing.assert_allclose(seen[valid], wanted[valid], atol=1e-10)
-    product = forward[valid] @ inverse[valid]
-    np.testing.assert_allclose(product, np.broadcast_to(np.eye(2), product.shape), atol=1e-8)
+    np.testing.assert_allclose(seen.T[valid], wanted[valid], atol=1e-10)
+    xx, xy, yy = weight[:, valid]
+    information = np.moveaxis(np.array([[xx, xy], [xy, yy]]), 2, 0)
+    product = inverse[valid] @ np.swapaxes(inverse[valid], 1, 2) @ information
+    unit = np.eye(2) / sigma[valid, None, None] ** 2
+    np.testing.assert_allclose(product, unit, atol=1e-8)
 
 
 def test_iteration_limit_is_kept_and_reported(world, rng) -> None:

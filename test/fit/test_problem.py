@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowface_ros import rigid
-from flowface_ros.fit import kernels, robust
+from flowface_ros.fit import robust
 from flowface_ros.fit.config import FitConfig, NoiseConfig, PriorConfig, SolverConfig
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import (
@@ -173,23 +173,6 @@ def test_sums_equal_the_plain_functions() -> None:
     mean = robust.curvature(seen, nu).mean()
     spread = robust.squared_curvature(seen, nu).mean() / mean**2 - 1
     assert sums.curvature_spread == pytest.approx(spread)
-
-
-@pytest.mark.parametrize("rank", [2, 3])
-def test_whitened_rows_are_a_root_of_the_information(rng, rank) -> None:
-    """Along every axis, that of a camera that looks along one of the rig's too."""
-    slopes = rng.normal(size=(40, rank, 3))
-    slopes[:3] = 0.0
-    for v in range(3):
-        slopes[v, 0, (v + 1) % 3], slopes[v, 1, (v + 2) % 3] = 2.0, 3.0
-    information = np.swapaxes(slopes, 1, 2) @ slopes
-    jacobian = rng.normal(size=(40, 3, 5))
-    out = np.empty((40, rank, 5))
-    upper = information[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
-    kernels.whiten(np.ascontiguousarray(upper), jacobian, out)
-    wanted = np.einsum("vin,vij,vjm->vnm", jacobian, information, jacobian)
-    found = np.swapaxes(out, 1, 2) @ out
-    np.testing.assert_allclose(found, wanted, atol=1e-10 * np.abs(wanted).max())
 
 
 def test_last_step_with_the_kept_jacobian_is_at_the_least_energy(world, rng) -> None:
