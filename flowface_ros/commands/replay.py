@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "same paths",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="YAML", help="parameter file of the tracker node"
+        "--config",
+        type=Path,
+        metavar="YAML",
+        help="parameter file of the tracker node; it sets also what has no option here",
     )
     add_option = parser.add_argument_group("in the place of the parameter file's").add_argument
     add_option("--cameras", nargs="+", metavar="NAME", help="primary first (default: all)")
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option("--head", dest="head_file", help="head model (default: the built-in one)")
     add_option("--device", help="auto (default), cpu, cuda:N or tensorrt:N")
     add_option("--threads", type=int, help="of a network on the CPU (default: 1)")
+    add_option("--id-prefix", help="ids are this and a number (default: p)")
     add_option("--max-faces", type=int, help="most heads at a time (default: 4)")
     add_option(
         "--slop-ms", type=float, help="largest difference of stamps within a set (default: 10)"
@@ -80,8 +84,8 @@ def options_of(args: argparse.Namespace) -> ReplayOptions:
     from flowface_ros.commands.replay_params import read_params
 
     values = read_params(args.config) if args.config else {}
-    names = ("rig_frame", "aligner", "weights", "head_file", "device", "threads", "max_faces")
-    given = {name: getattr(args, name) for name in names}
+    names = ("rig_frame", "aligner", "weights", "head_file", "device", "threads")
+    given = {name: getattr(args, name) for name in (*names, "id_prefix", "max_faces")}
     given["cameras"] = None if args.cameras is None else tuple(args.cameras)
     given["slop"] = None if args.slop_ms is None else args.slop_ms * 1e-3
     values |= {name: value for name, value in given.items() if value is not None}

@@ -243,6 +243,18 @@ def test_a_parameter_file_holds_and_the_command_line_wins(
     assert replay(bags[0], "--out", tmp_path / "b.mcap", *arguments) == 2
 
 
+def test_ids_begin_as_asked(
+    bags: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "params.yaml"
+    config.write_text("tracker: {ros__parameters: {id_prefix: left_}}")
+    assert replay(bags[0], "--out", tmp_path / "a.mcap", "--config", config) == 0
+    assert "1 heads (left_1)" in capsys.readouterr().out
+    arguments = ("--config", config, "--id-prefix", "right_")
+    assert replay(bags[0], "--out", tmp_path / "b.mcap", *arguments) == 0
+    assert "1 heads (right_1)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
