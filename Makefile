@@ -36,7 +36,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/pytest -m "not slow and not network"
 
-test-slow: $(VENV)/installed-dev
+test-slow: $(VENV)/installed-dev $(VENV)/installed-docs
 	$(BIN)/pytest -m "slow or network"
 
 lint: $(VENV)/installed-dev

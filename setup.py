@@ -22,14 +22,17 @@ SITE = Path(f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-package
 GENERATED = {"msg", "definitions"}
 """Folders below the package that CMake makes; setuptools installs the others."""
 
+CLUSTER = ["distributed>=2024.5"]
+VIEW = ["rerun-sdk>=0.41,<0.42"]
 TEST = [
     "pytest>=8,<10",
     "hypothesis>=6.100,<7",
     "torch==2.13.0",
     "jsonschema>=4.20,<5",
-    "distributed>=2024.5",
     "trimesh>=4,<5",
     "pygltflib>=1.16,<2",
+    *CLUSTER,
+    *VIEW,
 ]
 TOOLS = [
     "onnx>=1.17,<2",
@@ -39,8 +42,6 @@ TOOLS = [
     "matplotlib>=3.8,<4",
 ]
 TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
-CLUSTER = ["distributed>=2024.5"]
-VIEW = ["rerun-sdk>=0.41,<0.42"]
 DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "sphinx-autoapi>=3.4,<4", "furo>=2024.8.6"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
