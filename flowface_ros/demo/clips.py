@@ -53,6 +53,11 @@ class Clip:
     images: Sequence[NDArray[np.uint8]]
 
     @property
+    def is_still(self) -> bool:
+        """Whether it is one picture all the time."""
+        return all(image is self.images[0] for image in self.images)
+
+    @property
     def camera(self) -> Camera:
         """A pinhole with its axis in the middle and an assumed focal length."""
         height, width = self.images[0].shape[:2]

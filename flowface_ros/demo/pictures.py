@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.bag.images import decode_any_image, encode_png
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.camera.camera import Camera
-from flowface_ros.evaluate.tracking import Tracking
+from flowface_ros.evaluate.tracking import Face, Tracking
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.synth.sheets.contact_sheet import View, contact_sheet
 from flowface_ros.synth.sheets.overlay import Wireframe, draw_mesh, wireframe
@@ -31,7 +31,7 @@ _SLOP_NS = 10_000_000
 """An image belongs to an answer whose stamp is within this of its own."""
 _TILE_HEIGHT_PX = 360
 _FPS = 30.0
-_MESH_OPACITY = 0.4
+_MESH_OPACITY = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,12 @@ class Answers:
                 views = [self._view(name, *waiting[name].pop(0)) for name in self.cameras]
                 yield stamp, views
 
+    def at(self, stamp: int) -> Sequence[Face] | None:
+        """The heads at an image's stamp (ns); None when its set was not answered."""
+        stamps = self.tracking.stamps_ns
+        row = int(np.abs(stamps - stamp).argmin())
+        return self.tracking.faces[row] if abs(stamps[row] - stamp) < _SLOP_NS else None
+
     def _images(self) -> Iterator[tuple[str, int, Image]]:
         with open_bag(self.bag) as bag:
             topics = [name for name in bag.topics if "/image_raw" in name]
@@ -58,37 +64,36 @@ class Answers:
                 yield camera_name(topic), stamp_ns(message), decode_any_image(message)
 
     def _view(self, name: str, stamp: int, image: Image) -> View:
-        stamps = self.tracking.stamps_ns
-        row = int(np.abs(stamps - stamp).argmin())
-        faces = self.tracking.faces[row] if abs(stamps[row] - stamp) < _SLOP_NS else ()
-        heads = [face.vertices for face in faces if face.vertices is not None]
+        heads = [face.vertices for face in self.at(stamp) or () if face.vertices is not None]
         return View(image, self.cameras[name](stamp), heads)
 
 
-def write_sheet(answers: Answers, path: Path) -> None:
+def write_sheet(answers: Answers, path: Path, rows: int = SHEET_ROWS) -> None:
     """Evenly spread moments with heads in all views, each camera plain and with the tracked mesh.
 
     Raises ValueError when no answer has a head.
     """
     shown = [(s, views) for s, views in answers.moments() if all(view.heads for view in views)]
-    rows = np.linspace(0, len(shown) - 1, min(SHEET_ROWS, len(shown))).round().astype(int)
     if not shown:
         raise ValueError(f"no head was tracked in {answers.bag}")
+    chosen = np.linspace(0, len(shown) - 1, min(rows, len(shown)) + 1)[1:].round().astype(int)
     start_ns = int(answers.tracking.stamps_ns[0])
-    titles = [f"{(shown[row][0] - start_ns) * 1e-9:.2f} s" for row in rows]
-    sheet = contact_sheet(load_builtin_head(), [shown[row][1] for row in rows], titles)
+    titles = [f"{(shown[row][0] - start_ns) * 1e-9:.2f} s" for row in chosen]
+    sheet = contact_sheet(load_builtin_head(), [shown[row][1] for row in chosen], titles)
     path.write_bytes(encode_png(sheet))
 
 
 def write_video(answers: Answers, path: Path) -> None:
     """All moments, cameras side by side, as WebM (VP8), which browsers play.
 
-    A set that was dropped shows no mesh. Raises OSError when the video cannot be written.
+    In the place of a set that was dropped stands the one before it, as on a screen that shows what
+    the tracker answers. Raises OSError when the video cannot be written.
     """
     mesh = wireframe(load_builtin_head())
     writer: cv2.VideoWriter | None = None
-    for _, views in answers.moments():
-        frame = np.concatenate([_tile(view, mesh) for view in views], axis=1)
+    for stamp, views in answers.moments():
+        if writer is None or answers.at(stamp) is not None:
+            frame = np.concatenate([_tile(view, mesh) for view in views], axis=1)
         if writer is None:
             size = (frame.shape[1] // 2 * 2, frame.shape[0] // 2 * 2)
             writer = _opened(path, size)

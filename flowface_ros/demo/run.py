@@ -24,7 +24,7 @@ from flowface_ros.demo.figures import (
     violations,
 )
 from flowface_ros.demo.page import write_page
-from flowface_ros.demo.pictures import Answers, write_sheet, write_video
+from flowface_ros.demo.pictures import SHEET_ROWS, Answers, write_sheet, write_video
 from flowface_ros.demo.scene_sheet import sheet_of_bag
 from flowface_ros.evaluate.metrics import evaluate
 from flowface_ros.evaluate.report import finite_or_none, write_report
@@ -74,7 +74,8 @@ class Demo:
         sources = {"prediction": str(answers), "truth": str(bag)}
         pictures = report_pictures(recording, bag)
         write_report(self._out / "evaluation", {**sources, **metrics}, pictures)
-        self._draw(SYNTHETIC, Answers(bag, recording.cameras, recording.prediction))
+        cameras = {name: recording.cameras[name] for name in scene.camera_names}
+        self._draw(SYNTHETIC, Answers(bag, cameras, recording.prediction))
         figures = run_figures(run, recording.prediction.faces) | truth_figures(metrics)
         self.figures[SYNTHETIC] = figures
 
@@ -85,7 +86,8 @@ class Demo:
         with open_bag(answers) as reader:
             transforms = recording_buffer()
             tracking, _ = read_tracking(reader, find_topics(reader), transforms)
-        self._draw(clip.name, Answers(bag, {CAMERA: lambda _: clip.camera}, tracking))
+        rows = 1 if clip.is_still else SHEET_ROWS
+        self._draw(clip.name, Answers(bag, {CAMERA: lambda _: clip.camera}, tracking), rows)
         self._real.append((run, tracking))
         self.figures[clip.name] = run_figures(run, tracking.faces)
 
@@ -96,9 +98,9 @@ class Demo:
         self._say(f"playing {bag} to the tracker node")
         return answers, track_live(bag, cameras, frame, answers, self._bar("playing"))
 
-    def _draw(self, name: str, answers: Answers) -> None:
+    def _draw(self, name: str, answers: Answers, rows: int = SHEET_ROWS) -> None:
         self._say(f"drawing {self._out / name}.png and .webm")
-        write_sheet(answers, self._out / f"{name}.png")
+        write_sheet(answers, self._out / f"{name}.png", rows)
         write_video(answers, self._out / f"{name}.webm")
 
     def _summarise(self) -> list[str]:

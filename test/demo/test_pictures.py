@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import open_bag
@@ -52,6 +53,14 @@ def answers(clip: Clip, bag: Path, seen: range) -> Answers:
     return Answers(bag, {CAMERA: lambda _: clip.camera}, tracking)
 
 
+def frames_of(video: Path) -> list[NDArray[np.uint8]]:
+    capture = cv2.VideoCapture(str(video))
+    frames = []
+    while (frame := capture.read())[0]:
+        frames.append(frame[1])
+    return frames
+
+
 def test_a_clip_is_a_recording_of_one_camera(clip: Clip, bag: Path) -> None:
     with open_bag(bag) as reader:
         (camera,) = find_cameras(reader)
@@ -69,16 +78,23 @@ def test_only_answered_moments_have_a_head(clip: Clip, bag: Path) -> None:
     assert [len(views[0].heads) for _, views in moments] == [0, 1, 1, 0]
 
 
+def test_a_dropped_set_leaves_the_one_before_it_on_the_screen(
+    clip: Clip, bag: Path, tmp_path: Path
+) -> None:
+    write_video(answers(clip, bag, range(1, 2)), tmp_path / "video.webm")
+    before, *held = frames_of(tmp_path / "video.webm")
+    assert len(held) == FRAMES - 1
+    assert np.abs(held[0].astype(int) - before).max() > 30
+    assert max(np.abs(frame.astype(int) - held[0]).mean() for frame in held) < 1
+
+
 def test_sheet_and_video_show_the_mesh(clip: Clip, bag: Path, tmp_path: Path) -> None:
     drawn = answers(clip, bag, range(FRAMES))
     write_sheet(drawn, tmp_path / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet is not None
     write_video(drawn, tmp_path / "video.webm")
-    capture = cv2.VideoCapture(str(tmp_path / "video.webm"))
-    frames = []
-    while (frame := capture.read())[0]:
-        frames.append(frame[1])
+    frames = frames_of(tmp_path / "video.webm")
     assert len(frames) == FRAMES
     assert frames[0].shape == (360, 480, 3)
     plain = cv2.cvtColor(cv2.resize(clip.images[0], (480, 360)), cv2.COLOR_RGB2BGR)
