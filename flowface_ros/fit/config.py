@@ -138,6 +138,10 @@ class IdentityConfig:
     """Frames kept of one viewpoint; the errors of more of them would repeat."""
     max_keyframes: int = 40
     """In all; then only better frames of known viewpoints come in."""
+    shared_error: float = 0.0
+    """Share of a view's error about the shape, in [0, 1], that all views of the person have in
+    common, now and later: what an aligner does not know of a face does not average out. N views
+    count as N / (1 + (N - 1) shared_error)."""
     converged_gain: float = 0.01
     """Share by which the last keyframes each lowered the shape's uncertainty: below, it is done."""
 

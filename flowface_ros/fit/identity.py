@@ -5,8 +5,9 @@ eliminated (Schur complement) it says about s alone
 
     L_k = H_ss - H_sy H_yy^-1 H_ys,   h_k = L_k s + (pull of the data at s)
 
-and the shape is the solution of (L_0 + sum L_k) s = h_0 + sum h_k. Keyframes are few, so that a
-converged shape costs nothing.
+and the shape is the solution of (L_0 + w sum L_k) s = h_0 + w sum h_k, where w is 1 when errors are
+independent and less when views share them. Keyframes are few, so that a converged shape costs
+nothing.
 """
 
 from __future__ import annotations
@@ -120,13 +121,19 @@ class IdentityEstimator:
         prior = self._prior
         information, vector = prior.information.copy(), prior.information @ prior.mean
         meat = prior.information.copy()
+        weight = self._weight(sum(len(keyframe.viewpoint) for keyframe in keyframes))
         for keyframe in keyframes:
-            information += keyframe.information
-            vector += keyframe.vector
-            meat += keyframe.meat
+            information += weight * keyframe.information
+            vector += weight * keyframe.vector
+            # weight^2 for the sum's scale, over weight for how alike its terms are
+            meat += weight * keyframe.meat
         inverse = np.linalg.inv(information)
         covariance = inverse @ meat @ inverse
         return ShapeBelief(inverse @ vector, information, 0.5 * (covariance + covariance.T))
+
+    def _weight(self, views: int) -> float:
+        """Of each view among so many: their number of independent ones over their number."""
+        return 1 / (1 + max(views - 1, 0) * self._config.shared_error)
 
 
 def viewpoint_of(state: HeadState, rig: Rig, cameras: Sequence[str], cell_deg: float) -> Viewpoint:

@@ -30,6 +30,10 @@ ALIGNER_NOISE = NoiseConfig(
 point is wrong about its neighbours within centimetres. The tempering is where a still face shakes
 little and a blink is still followed."""
 
+ALIGNER_IDENTITY = IdentityConfig(shared_error=0.9)
+"""Measured on 30 synthetic people in 16 frames of three cameras: with it, the squared error of the
+shape over its covariance is 1.1 per coefficient, without it 39, and the error is a fifth less."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """What may be part of a frame's and a topic's name (REP-155)."""
 
@@ -72,7 +76,7 @@ class TrackerConfig:
     """Of the fit of one head to the views of one moment."""
     motion: MotionConfig = field(default_factory=MotionConfig)
     """How heads move; `longest_gap` is set to `coast_time_s`."""
-    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    identity: IdentityConfig = field(default_factory=lambda: ALIGNER_IDENTITY)
     """Which frames tell a person's shape."""
 
     def __post_init__(self) -> None:
