@@ -11,12 +11,13 @@ from pathlib import Path
 import cv2
 from numpy.typing import NDArray
 
+from flowface_ros.demo.pictures import SHEET_ROWS
 from flowface_ros.synth.sheets.head_sheet import TILE_PX
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH_PX = 1280
 JPEG_QUALITY = 85
-SHEET_ROWS = 2
+SHOWN_ROWS = 2
 HEAD_ROWS = {"identities": slice(0, 3), "expressions": slice(3, 9), "motion": slice(9, 11)}
 """Rows of tiles of the head sheet that each picture shows."""
 
@@ -31,9 +32,8 @@ def save(name: str, picture: NDArray) -> None:
 def main() -> None:
     """Read the demo's folder given on the command line."""
     demo = Path(sys.argv[1])
-    sheet = cv2.imread(str(demo / "contact_sheet.png"))
-    moments = 4
-    save("demo.jpg", sheet[: sheet.shape[0] * SHEET_ROWS // moments])
+    sheet = cv2.imread(str(demo / "synthetic.png"))
+    save("demo.jpg", sheet[: sheet.shape[0] * SHOWN_ROWS // SHEET_ROWS])
     head = cv2.imread(str(demo / "head.png"))
     for name, rows in HEAD_ROWS.items():
         save(f"head_sheet_{name}.jpg", head[rows.start * TILE_PX : rows.stop * TILE_PX])

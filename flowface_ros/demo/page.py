@@ -9,7 +9,10 @@ from pathlib import Path
 from flowface_ros.evaluate.report_parts import table
 from flowface_ros.evaluate.report_style import STYLE
 
-_MEDIA_STYLE = "img, video { max-width: 100%; } figure { margin: 0 0 2em; }"
+_MEDIA_STYLE = (
+    "body { max-width: 90rem; } img, video { max-width: 100%; max-height: 90vh; }"
+    "figure { margin: 0 0 2em; }"
+)
 
 
 def write_page(
@@ -19,7 +22,7 @@ def write_page(
     links: file and text of further pages."""
     body = "".join(
         f"<h2>{escape(name)}</h2>"
-        f'<figure><video controls loop muted src="{escape(name)}.webm"></video></figure>'
+        f'<figure><video controls autoplay loop muted src="{escape(name)}.webm"></video></figure>'
         f'<figure><img alt="tracked mesh, {escape(name)}" src="{escape(name)}.png"></figure>'
         for name in runs
     )
