@@ -4,7 +4,8 @@ The errors of two points at a distance d on the neutral head are modelled as cor
 
     rho(d) = share * exp(-d^2 / (2 length^2)),   rho(0) = 1
 
-in each view and pixel axis alike; errors of different views, and of x and y, as independent.
+in each view and pixel axis alike; errors of different views, and of x and y, as independent. The
+fit sums up the robust loss's derivatives, which are a little less alike than the errors.
 """
 
 from __future__ import annotations
@@ -16,87 +17,88 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from flowface_ros.fit.config import NoiseConfig
+from flowface_ros.fit.robust import score_correlation
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
 Array = NDArray[np.float64]
 
-_PATCHES_PER_LENGTH = 2.0
-"""Side of a patch within which errors are taken as one: half a correlation length."""
-_MOST_PATCHES = 400
+_PATCHES_PER_LENGTH = 3.0
+"""Side of a patch within which errors are taken as one: a third of a correlation length."""
+_MOST_PATCHES = 800
 """Patches grow beyond that; lengths that need more are near the points' own distance."""
+_KEPT_VARIANCE = 0.99
+"""Of the correlated part that its modes hold; the rest is taken as independent."""
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
-    """N points in G patches, and how their errors are correlated.
+class Correlation:
+    """How the scores of N points, the loss's derivatives by their errors, are correlated.
 
-    order: (N,) points sorted by patch. start: (G,) where each patch begins in that order.
-    correlation: (G, G) mean over pairs of points of the correlated part, which is 1 at distance 0.
-    share: of the variance that is correlated.
-    tempering: effective number of points over N, in (0, 1], to the configured power.
+    modes: (N, q); modes @ modes^T is the correlated part. share: of the scores' variance that is
+    independent. tempering: effective number of points over N, in (0, 1], to the configured power.
     alike: points whose squared errors are alike, each with itself: sum of the squared correlations
         of a point, at least 1.
     """
 
-    order: NDArray[np.int64]
-    start: NDArray[np.int64]
-    correlation: Array
-    share: float
+    modes: Array
+    independent: float
     tempering: float
-    alike: float = 1.0
+    alike: float
 
     def score_covariance(self, whitened: Array, gram: Array) -> Array:
-        """Covariance (n, n) of A^T e for whitened A (N, 3, n) with A^T A = gram and errors e of
+        """Covariance (n, n) of A^T e for whitened A (N, r, n) with A^T A = gram and scores e of
         unit variance that are correlated as here."""
-        if self.share == 0 or not len(self.start):
-            return gram
-        sums = np.add.reduceat(whitened[self.order], self.start, axis=0)
-        return self._blend(sums, gram)
+        return self._covariance(self.modes, whitened, gram)
 
     def view_covariance(self, rows: Array, points: NDArray[np.int32], gram: Array) -> Array:
         """The same for the rows (k, 2, n) of one view and the points (k,) that they are of."""
-        if self.share == 0 or not len(self.start):
+        return self._covariance(self.modes[points], rows, gram)
+
+    def _covariance(self, modes: Array, rows: Array, gram: Array) -> Array:
+        if not modes.shape[1]:
             return gram
-        patch = np.zeros(len(self.order), np.int64)
-        patch[self.order] = np.searchsorted(self.start, np.arange(len(self.order)), "right") - 1
-        sums = np.zeros((len(self.start), *rows.shape[1:]))
-        np.add.at(sums, patch[points], rows)
-        return self._blend(sums, gram)
-
-    def _blend(self, sums: Array, gram: Array) -> Array:
-        total = np.zeros_like(gram)
-        for axis in range(sums.shape[1]):
-            total += sums[:, axis].T @ (self.correlation @ sums[:, axis])
-        return (1 - self.share) * gram + self.share * total
+        sums = (modes.T @ rows.reshape(len(rows), -1)).reshape(-1, rows.shape[2])
+        return self.independent * gram + sums.T @ sums
 
 
-def make_patches(model: HeadModel, points: SurfacePoints, noise: NoiseConfig) -> Patches:
-    """Patches of surface points; one point each, independent, without a correlation length."""
+def make_correlation(model: HeadModel, points: SurfacePoints, noise: NoiseConfig) -> Correlation:
+    """Of surface points; independent without a correlation length."""
     count = len(points)
     length = noise.correlation_length
     if length == 0 or noise.correlation_share == 0 or count == 0:
-        none = np.zeros(0, np.int64)
-        return Patches(np.arange(count), none, np.zeros((0, 0)), 0.0, 1.0)
+        return Correlation(np.zeros((count, 0)), 1.0, 1.0, 1.0)
     places = neutral_places(model, points)
     patch = _cells(places, length / _PATCHES_PER_LENGTH)
     order = np.argsort(patch, kind="stable")
     start = np.flatnonzero(np.diff(patch[order], prepend=-1))
     sorted_places = places[order]
     correlation = np.empty((len(start), len(start)))
-    total, squares = 0.0, 0.0
+    squares = 0.0
     ends = np.append(start[1:], count)
     for i, (a, b) in enumerate(zip(start, ends, strict=True)):
         squared = ((sorted_places[a:b, None] - sorted_places[None]) ** 2).sum(axis=2)
-        rho = np.exp(-0.5 * squared / length**2)
-        total += rho.sum()
-        squares += np.square(rho).sum()
-        correlation[i] = np.add.reduceat(rho.sum(axis=0), start) / (b - a) / (ends - start)
-    inflation = 1 + noise.correlation_share * (total / count - 1)
-    tempering = inflation**-noise.tempering
-    share = noise.correlation_share
-    alike = 1 + share**2 * (squares / count - 1)
-    return Patches(order, start, correlation, share, tempering, alike)
+        errors = noise.correlation_share * np.exp(-0.5 * squared / length**2)
+        squares += np.square(errors).sum()
+        scores = score_correlation(errors, noise.degrees_of_freedom)
+        correlation[i] = np.add.reduceat(scores.sum(axis=0), start)
+    share = float(score_correlation(np.array(noise.correlation_share), noise.degrees_of_freedom))
+    modes, kept = _patch_modes(correlation, ends - start)
+    inflation = 1 + correlation.sum() / count - share
+    alike = 1 + squares / count - noise.correlation_share**2
+    tempering = float(inflation**-noise.tempering)
+    return Correlation(modes[patch], 1 - share * kept, tempering, float(alike))
+
+
+def _patch_modes(sums: Array, counts: NDArray[np.int64]) -> tuple[Array, float]:
+    """Modes (G, q) of patches of so many points (G,) from the sums (G, G) of their pairs'
+    correlations, and the share of the variance that they hold."""
+    root = np.sqrt(counts)
+    variance, vectors = np.linalg.eigh(sums / np.outer(root, root))
+    variance, vectors = np.maximum(variance[::-1], 0.0), vectors[:, ::-1]
+    held = np.cumsum(variance) / variance.sum()
+    count = int(np.searchsorted(held, _KEPT_VARIANCE)) + 1
+    return vectors[:, :count] * np.sqrt(variance[:count]) / root[:, None], float(held[count - 1])
 
 
 def neutral_places(model: HeadModel, points: SurfacePoints) -> Array:

@@ -6,9 +6,10 @@ H d = t A^T e with H = t c A^T A + P. Its error therefore has the covariance
     H^-1 (t^2 m S + P) H^-1
 
 where S is the covariance of A^T e for correlated errors of unit variance, m the variance of the
-loss's score found in the residuals over the mean weight, and P the information of the priors and of
-the box. The solution is the most probable head; where the truth is to be expected off it, because
-of bounds or because projection is not linear, the square of that is part of the covariance.
+loss's score over the mean weight, found in the residuals, and P the information of the priors. Both
+errors and solution lie inside the box, which cuts this Gaussian. The solution is the most probable
+head; where the truth is to be expected off it, because of bounds or because projection is not
+linear, the square of that is part of the covariance.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from flowface_ros.fit.correlation import Patches
+from flowface_ros.fit.correlation import Correlation
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
-from flowface_ros.fit.truncation import box_sites
+from flowface_ros.fit.truncation import cut_gaussian
 
 Array = NDArray[np.float64]
 
 _LEAST_FREEDOM = 0.05
 """Of residual variance that must be left by the fit, or it says nothing about the noise."""
+_LEAST_ROOM = 1e-12
+"""Below which an unknown is on its bound."""
+_HELD = 1e9
+"""Times its information is what an unknown has that a bound holds."""
 _LEAST_VARIANCE = 0.18
 """A quarter of what errors as large as their sigmas give: residuals far below their sigmas do not
 make a fit surer than the sigmas say, beyond a factor of two."""
@@ -36,11 +41,10 @@ make a fit surer than the sigmas say, beyond a factor of two."""
 class Posterior:
     """What a fit knows.
 
-    covariance: (n, n) of the error of the unknowns. information: (n, n) Hessian, priors included;
-    data: the observations' share of it.
-    meat: (n, n) covariance of the energy's gradient at the truth, with
-    covariance = information^-1 meat information^-1. score_variance: of the loss's
-    score per axis over the mean weight; 0.72 for Gaussian errors of the stated sigmas at nu = 5.
+    covariance: (n, n) of the error of the unknowns, cut at the box. information: (n, n) Hessian,
+    with priors and what stands for the box; data: the observations' share of it. meat: (n, n)
+    covariance of the energy's gradient at the truth. score_variance: of the loss's score per axis
+    over the mean weight; 0.72 for Gaussian errors of the stated sigmas at nu = 5.
     """
 
     covariance: Array
@@ -51,68 +55,84 @@ class Posterior:
 
 
 def posterior(
-    problem: Problem, estimate: Estimate, equations: NormalEquations, patches: Patches
+    problem: Problem, estimate: Estimate, equations: NormalEquations, correlation: Correlation
 ) -> Posterior:
     """Mean square of the error at the solution."""
     n, t = problem.unknowns.size, problem.tempering
-    base = cho_solve(cho_factor(equations.hessian), np.eye(problem.size))
-    sites, pull = box_sites(base, equations.gradient, problem.room(estimate))
-    prior = equations.prior + np.diag(sites)
-    data = equations.hessian - equations.prior
-    factor = cho_factor(data + prior)
+    prior, room = equations.prior, problem.room(estimate)
+    data = equations.hessian - prior
     score = data / equations.curvature / t
-    score[:n, :n] = patches.score_covariance(equations.whitened, score[:n, :n])
-    variance = _score_variance(problem, equations, factor, data, prior, score)
-    variance *= _uneven_curvature(equations, factor, data, patches)
+    score[:n, :n] = correlation.score_covariance(equations.whitened, score[:n, :n])
+    push = _push(equations.gradient, room)
+    variance = _score_variance(problem, equations, push != 0, data, score, correlation)
     meat = t * t * variance * score + prior
-    half = cho_solve(factor, meat)
-    covariance = cho_solve(factor, half.T)
+    factor = cho_factor(equations.hessian)
+    covariance = cho_solve(factor, cho_solve(factor, meat).T)
     covariance = 0.5 * (covariance + covariance.T)
+    # Without the box the solution would go where its bounds hold it back from.
+    cut = cut_gaussian(-cho_solve(factor, push), covariance, room)
+    offset, sites = cut.mean, np.diag(cut.information)
     if len(problem.unknowns.shape) and len(problem.priors) == 1:
         # A known shape or earlier frames leave depth so little room that projection is linear.
-        pull[:n] -= problem.mean_pull(estimate, equations, covariance[:n, :n])
-    offset = cho_solve(factor, pull)
-    covariance += np.outer(offset, offset)
-    return Posterior(covariance, data + prior, data, meat, variance)
+        inverse = cho_solve(cho_factor(equations.hessian + sites), np.eye(problem.size))
+        pull = problem.mean_pull(estimate, equations, cut.covariance[:n, :n], inverse[:n, :n])
+        offset = offset - inverse[:, :n] @ pull
+    return Posterior(
+        cut.covariance + np.outer(offset, offset),
+        equations.hessian + sites,
+        data,
+        meat + sites,
+        variance,
+    )
 
 
-def _uneven_curvature(
-    equations: NormalEquations, factor: tuple[Array, bool], data: Array, patches: Patches
-) -> float:
-    """What the variance grows by because the Hessian holds the mean of a robust loss's curvature,
-    while each point has its own, which goes with its error: Huber's K^2 (Robust regression, 1973).
-
-    K = 1 + p / n times the curvature's relative variance, p / n the unknowns that the observations
-    determine over their number; neighbours whose errors are alike have like curvatures.
-    """
-    sums = equations.sums
-    if not sums.count:
-        return 1.0
-    determined = float(np.trace(cho_solve(factor, data)))
-    excess = sums.curvature_spread * patches.alike
-    return (1 + determined / (2 * sums.count) * excess) ** 2
+def _push(gradient: Array, room: tuple[Array, Array]) -> Array:
+    """The gradient (n,) where it pushes against a bound; elsewhere it is what the solver left."""
+    low, high = room
+    held = ((low > -_LEAST_ROOM) & (gradient > 0)) | ((high < _LEAST_ROOM) & (gradient < 0))
+    return np.where(held, gradient, 0.0)
 
 
 def _score_variance(
     problem: Problem,
     equations: NormalEquations,
-    factor: tuple[Array, bool],
+    held: NDArray[np.bool_],
     data: Array,
-    prior: Array,
     score: Array,
+    correlation: Correlation,
 ) -> float:
     """Variance of the loss's score over the mean weight, freed from what the fit has absorbed.
 
     The residuals e' = (I - t A K A^T) e + A K P d, with K = H^-1, errors e and prior errors d,
     are smaller than e; by how much follows from the same matrices, as if weights were alike.
+    Unknowns that a bound holds (n,) absorb nothing.
     """
-    sums = equations.sums
+    sums, t, c = equations.sums, problem.tempering, equations.curvature
     if not sums.count:
         return 1.0
-    t, c = problem.tempering, equations.curvature
+    diagonal = np.diagonal(equations.hessian)
+    factor = cho_factor(equations.hessian + np.diag(held * diagonal * _HELD))
     # score is the covariance of A^T e, and A^T A = data / (t c); both hold the weights.
     k_score, k_data = cho_solve(factor, score), cho_solve(factor, data)
-    absorbed = 2 * t * np.trace(k_score) - t / c * np.sum(k_data * k_score.T)
-    added = np.sum(k_data * cho_solve(factor, prior).T) / (t * c * sums.weight)
-    kept = 1 - (absorbed - added) / (2 * sums.count)
-    return max(sums.score_variance / sums.weight / max(kept, _LEAST_FREEDOM), _LEAST_VARIANCE)
+    count = 2 * sums.count
+    followed = t / c * np.sum(k_data * k_score.T) / count
+    absorbed = 2 * t * np.trace(k_score) / count - followed
+    added = np.sum(k_data * cho_solve(factor, equations.prior).T) / (t * c * count * sums.weight)
+    kept = max(1 - absorbed + added, _LEAST_FREEDOM)
+    determined = correlation.alike * float(np.trace(k_data)) / count
+    uneven = _uneven_curvature(sums.curvature_spread, determined, followed + added)
+    return max(sums.score_variance / sums.weight / kept * uneven, _LEAST_VARIANCE)
+
+
+def _uneven_curvature(spread: float, determined: float, followed: float) -> float:
+    """What the variance grows by because the Hessian holds the mean of a robust loss's curvature,
+    while each point has its own.
+
+    Those differ by a relative variance `spread`. Where neighbours' differ alike, to first order
+    they add it once to what moves the solution and twice to how it moves, times `determined`: the
+    unknowns that observations determine over their number, by the number of points whose squared
+    errors are alike. The measured variance of the score has grown by it already, times `followed`:
+    the share of the errors' variance by which the solution moves the points. For independent errors
+    both are p / n, and this is Huber's K^2 = 1 + 2 p / n spread (Robust regression, 1973).
+    """
+    return 1 + spread * max(3 * determined - followed, 0.0)

@@ -14,7 +14,7 @@ from flowface_ros.camera.rig import Rig
 from flowface_ros.fit import robust
 from flowface_ros.fit.config import FitConfig
 from flowface_ros.fit.consider import with_fixed_shape
-from flowface_ros.fit.correlation import Patches, make_patches
+from flowface_ros.fit.correlation import Correlation, make_correlation
 from flowface_ros.fit.covariance import Posterior, posterior
 from flowface_ros.fit.initial import coarse_variance, first_pose
 from flowface_ros.fit.levenberg import Report, Stop, minimise
@@ -55,7 +55,7 @@ _FAR = 3.0
 @dataclass(frozen=True, eq=False)
 class _PointSet:
     evaluator: SurfaceEvaluator
-    patches: Patches
+    correlation: Correlation
     steady: SteadyError | None
     buffers: dict[tuple[int, ...], tuple[Array, Array]] = field(default_factory=dict)
 
@@ -136,15 +136,15 @@ class FrameFitter:
         return self._finish(problem, at, belief, warm=start is not None or prior is not None)
 
     def points(self, points: SurfacePoints) -> _PointSet:
-        """The evaluator and patches of surface points, kept for the sets used last."""
+        """The evaluator and the correlation of surface points, kept for the sets used last."""
         key = points.triangle.tobytes() + np.asarray(points.barycentric).tobytes()
         kept = self._point_sets.get(key)
         if kept is None:
             noise, steady = self.config.noise, None
             if noise.steady is not None:
                 steady = SteadyError(self.model, points, noise.steady, self.config.priors)
-            patches = make_patches(self.model, points, noise)
-            kept = _PointSet(SurfaceEvaluator(self.model, points), patches, steady)
+            correlation = make_correlation(self.model, points, noise)
+            kept = _PointSet(SurfaceEvaluator(self.model, points), correlation, steady)
             self._point_sets[key] = kept
             if len(self._point_sets) > _KEPT_POINT_SETS:
                 self._point_sets.popitem(last=False)
@@ -166,7 +166,7 @@ class FrameFitter:
             unknowns=self.everything if solve_shape else self.tracking,
             priors=[fixed] if prior is None else [fixed, prior],
             nu=self.config.noise.degrees_of_freedom,
-            tempering=points.patches.tempering,
+            tempering=points.correlation.tempering,
             focal_camera=focal if focal in views.cameras else "",
             focal_sigma=self.config.focal_sigma,
             buffers=points.buffers,
@@ -218,7 +218,7 @@ class FrameFitter:
         estimate, equations, report = minimise(problem, inside, limit, tolerance)
         views = problem.zoomed(estimate)
         kept = self.points(views.points)
-        known = posterior(problem, estimate, equations, kept.patches)
+        known = posterior(problem, estimate, equations, kept.correlation)
         covariance = self._covariance(problem, estimate, equations, known, belief)
         steady = None
         if kept.steady is not None:

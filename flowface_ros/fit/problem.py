@@ -156,11 +156,14 @@ class Problem:
             force[term.rows] += term.force(state)[0]
         return force
 
-    def mean_pull(self, estimate: Estimate, equations: NormalEquations, covariance: Array) -> Array:
-        """(n,) see `second_order.mean_pull`, for the covariance (n, n) at a solution."""
+    def mean_pull(
+        self, estimate: Estimate, equations: NormalEquations, covariance: Array, inverse: Array
+    ) -> Array:
+        """(n,) see `second_order.mean_pull`, for the covariance (n, n) of a solution's error and
+        the Hessian's inverse (n, n)."""
         points, (jacobian, _) = self.posed(estimate.state).points, self._scratch
         factor = self.tempering * equations.curvature * equations.sums.weight / equations.scale**2
-        return factor * mean_pull(self.zoomed(estimate), points, jacobian, covariance)
+        return factor * mean_pull(self.zoomed(estimate), points, jacobian, covariance, inverse)
 
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
         """The estimate after a step (size,)."""

@@ -45,6 +45,7 @@ def frame_information(
     assert result.prior_force is not None
     views = stack_views(observations, fitter.rig)
     kept = fitter.points(views.points)
+    correlation = kept.correlation
     unknowns, n = result.unknowns, result.unknowns.size
     points, jacobian = kept.evaluator.positions_and_jacobian(result.state, unknowns)
     count = len(views.cameras)
@@ -59,11 +60,13 @@ def frame_information(
         flat = rows.jacobian.reshape(-1, len(own))
         gram = flat.T @ flat
         hessian[np.ix_(own, own)] += gram
-        score[np.ix_(own, own)] += kept.patches.view_covariance(rows.jacobian, rows.points, gram)
+        score[np.ix_(own, own)] += kept.correlation.view_covariance(
+            rows.jacobian, rows.points, gram
+        )
         gradient[own] -= rows.residual.reshape(-1) @ flat
         shift[c] = rows.pixel_motion
         squares[c], counts[c] = rows.squares, 2 * len(rows.points)
-    t = kept.patches.tempering
+    t = correlation.tempering
     # The solver stops before the gradient is zero; what holds an unknown at its bound is no error.
     gradient *= t
     gradient[:n] += result.prior_force

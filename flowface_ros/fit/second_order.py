@@ -7,7 +7,10 @@ deviation, to second order (Tierney and Kadane, Accurate approximations for post
 
     -C g,   g_i = sum_jk C_jk E_ijk / 2
 
-with E_ijk the third derivatives of the energy, here those of the projection.
+with E_ijk the third derivatives of the energy, here those of the projection, and C both the
+Hessian's inverse and the errors' covariance. Where errors are correlated these differ. The
+projection's bend by the errors, tr(H C) / 2, is then that of their covariance; of how its slope
+bends, H C P, errors take as much as they give, and the Hessian's inverse is left.
 """
 
 from __future__ import annotations
@@ -23,14 +26,18 @@ _POINTS = 150
 """Of the surface, evenly thinned: what is summed is smooth over it."""
 
 
-def mean_pull(views: Views, points: Array, jacobian: Array, covariance: Array) -> Array:
-    """g (n,) of points (N, 3) with Jacobian (N, 3, n) and the unknowns' covariance (n, n)."""
+def mean_pull(
+    views: Views, points: Array, jacobian: Array, covariance: Array, inverse: Array
+) -> Array:
+    """g (n,) of points (N, 3) with Jacobian (N, 3, n), the covariance (n, n) of the unknowns'
+    errors and the Hessian's inverse (n, n)."""
     count = len(points)
     rows = np.linspace(0, count - 1, min(_POINTS, count)).round().astype(int)
     of_point = np.full(count, -1)
     of_point[rows] = np.arange(len(rows))
     slopes = jacobian[rows]
-    spread = np.swapaxes(covariance @ np.swapaxes(slopes, 1, 2), 1, 2) @ np.swapaxes(slopes, 1, 2)
+    across = np.swapaxes(slopes, 1, 2)
+    spread, model = (slopes @ matrix @ across for matrix in (covariance, inverse))
     pull = np.zeros((len(rows), 3))
     for c in range(len(views.cameras)):
         part = views.of(c)
@@ -39,16 +46,17 @@ def mean_pull(views: Views, points: Array, jacobian: Array, covariance: Array) -
         seen, weight = seen[use], views.weight[part][use]
         rotation = views.rotation[c]
         place = points[rows[seen]] @ rotation.T + views.translation[c]
-        inside = rotation @ spread[seen] @ rotation.T
-        np.add.at(pull, seen, _pull(place, inside, weight, views.zoom[c]) @ rotation)
+        errors, inside = (rotation @ matrix[seen] @ rotation.T for matrix in (spread, model))
+        np.add.at(pull, seen, _pull(place, errors, inside, weight, views.zoom[c]) @ rotation)
     return np.einsum("va,van->n", pull, slopes) * (count / len(rows))
 
 
-def _pull(place: Array, spread: Array, weight: Array, zoom: float) -> Array:
-    """(k, 3) sum_ij W_ij (H_i S P_j + tr(H_i S) P_j / 2) in the camera's axes.
+def _pull(place: Array, spread: Array, model: Array, weight: Array, zoom: float) -> Array:
+    """(k, 3) sum_ij W_ij (H_i M P_j + tr(H_i S) P_j / 2) in the camera's axes.
 
     P (2, 3) and H (2, 3, 3) are the first and second derivatives of the projection of places
-    (k, 3), S their spread (k, 3, 3), W their weight (k, 3): xx, xy, yy.
+    (k, 3), S their spread (k, 3, 3), M that of the Hessian's inverse, W their weight (k, 3): xx,
+    xy, yy.
     """
     x, y, z = place.T
     slope, curve = np.zeros((len(place), 2, 3)), np.zeros((len(place), 2, 3, 3))
@@ -59,5 +67,5 @@ def _pull(place: Array, spread: Array, weight: Array, zoom: float) -> Array:
     matrix = weight[:, [[0, 1], [1, 2]]]
     weighted = matrix @ slope
     traces = np.einsum("kiab,kab->ki", curve, spread)
-    first = np.einsum("kiab,kbc,kic->ka", curve, spread, weighted)
+    first = np.einsum("kiab,kbc,kic->ka", curve, model, weighted)
     return first + 0.5 * np.einsum("ki,kia->ka", traces, weighted)

@@ -1,13 +1,14 @@
 """What a box does to a Gaussian: expectation propagation, one site for each bounded unknown.
 
-The solution is the mode of a Gaussian cut at the bounds. The truth lies inside, so errors about the
-mode are narrower than the Gaussian's, and their mean is not zero: half of a weight's distribution
-is gone when its mode is on the bound. Each bound is replaced by the Gaussian factor that gives the
-marginal its right mean and variance (Cunningham, Hennig, Lacoste-Julien, Gaussian probabilities and
-expectation propagation, 2011).
+The solution lies inside the bounds, and so does the truth: errors are narrower than a Gaussian's,
+and their mean is not zero; half of a weight's distribution is gone when its mode is on the bound.
+Each bound is replaced by the Gaussian factor that gives the marginal its right mean and variance
+(Cunningham, Hennig, Lacoste-Julien, Gaussian probabilities and expectation propagation, 2011).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,33 +22,40 @@ _SWEEPS = 4
 """Over the sites, all at once; more change the variances by less than a percent."""
 _DAMPING = 0.8
 """Share of a site's change that is taken."""
-_LEAST_ROOM = 1e-12
-"""Of an unknown between its bounds, for the division by it."""
 
 
-def box_sites(covariance: Array, gradient: Array, room: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Information (n,) of the sites, and the vector (n,) of sites and gradient: with the Gaussian's
-    information and the sites', covariance times vector is the mean error.
+@dataclass(frozen=True, eq=False)
+class CutGaussian:
+    """Mean (n,) and covariance (n, n) of a cut Gaussian; information: (n,) of the sites."""
 
-    covariance: (n, n) of the Gaussian. gradient: (n,) of its energy at the mode, which is the
-    origin; not zero where a bound holds an unknown. room: lowest and highest value (n,).
-    """
-    n = len(gradient)
+    mean: Array
+    covariance: Array
+    information: Array
+
+
+def cut_gaussian(mean: Array, covariance: Array, room: tuple[Array, Array]) -> CutGaussian:
+    """The Gaussian of mean (n,) and covariance (n, n), cut at the nearer side of room: the lowest
+    (<= 0) and highest (>= 0) value (n,)."""
     low, high = room
     side = np.where(-low <= high, 1.0, -1.0)
-    bound = -np.minimum(-low, high)
-    deviation = np.sqrt(np.diagonal(covariance))
-    # A gradient inside the box is what the solver left, not a bound's push.
-    push = np.where(bound > -_LEAST_ROOM, np.maximum(gradient * side, 0.0), 0.0)
-    near = np.flatnonzero(bound > -_NEAR * deviation)
-    information, vector = np.zeros(n), np.zeros(n)
+    bound, centre = -np.minimum(-low, high), side * mean
+    near = np.flatnonzero(bound > centre - _NEAR * np.sqrt(np.diagonal(covariance)))
+    information = np.zeros(len(mean))
     if not len(near):
-        return information, vector
-    side, bound, push = side[near], bound[near], push[near]
-    base = np.linalg.inv(covariance[np.ix_(near, near)] * np.outer(side, side))
-    tau, nu = _propagate(0.5 * (base + base.T), -push, bound)
-    information[near], vector[near] = tau, (nu - push) * side
-    return information, vector
+        return CutGaussian(mean, covariance, information)
+    side, bound, centre = side[near], bound[near], centre[near]
+    block = covariance[np.ix_(near, near)] * np.outer(side, side)
+    base = np.linalg.inv(block)
+    base = 0.5 * (base + base.T)
+    tau, nu = _propagate(base, base @ centre, bound)
+    inside = np.linalg.inv(base + np.diag(tau))
+    # what the other unknowns follow from those near a bound
+    gain = (covariance[:, near] * side) @ base
+    information[near] = tau
+    shift = inside @ (base @ centre + nu) - centre
+    return CutGaussian(
+        mean + gain @ shift, covariance + gain @ (inside - block) @ gain.T, information
+    )
 
 
 def _propagate(base: Array, base_vector: Array, bound: Array) -> tuple[Array, Array]:

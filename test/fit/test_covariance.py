@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import chi2
 
 from flowface_ros.fit.config import FitConfig, NoiseConfig
-from flowface_ros.fit.correlation import make_patches, measure_correlation, neutral_places
+from flowface_ros.fit.correlation import make_correlation, measure_correlation, neutral_places
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import ShapeBelief
+from flowface_ros.fit.robust import score_correlation, weight
 from flowface_ros.head.state import Unknowns, step_between
 
 LENGTH, SHARE = 0.03, 0.8
@@ -22,30 +23,47 @@ def kernel(world) -> np.ndarray:
     return SHARE * np.exp(-0.5 * squared / LENGTH**2) + (1 - SHARE) * np.eye(len(places))
 
 
-def test_patches_equal_the_dense_sum(world, rng, kernel) -> None:
+def test_score_covariance_equals_the_dense_sum(world, rng, kernel) -> None:
     """For Jacobians that are smooth over the surface, as a head's are."""
+    kernel = score_correlation(kernel, NoiseConfig().degrees_of_freedom)
+    np.fill_diagonal(kernel, 1.0)
     noise = NoiseConfig(correlation_length=LENGTH, correlation_share=SHARE)
-    patches = make_patches(world.model, world.points, noise)
+    correlation = make_correlation(world.model, world.points, noise)
     places = neutral_places(world.model, world.points) * 20
     waves = [np.ones(len(places)), *places.T, *(places.T**2), np.sin(places[:, 0])]
     whitened = np.stack([np.stack(waves, -1) * axis for axis in (1.0, 0.5, -0.3)], axis=1)
     gram = np.einsum("van,vam->nm", whitened, whitened)
     dense = np.einsum("van,vw,wam->nm", whitened, kernel, whitened)
-    found = patches.score_covariance(whitened, gram)
+    found = correlation.score_covariance(whitened, gram)
     np.testing.assert_allclose(found, dense, atol=0.03 * np.abs(dense).max())
-    assert 1 / patches.tempering == pytest.approx(kernel.sum() / len(kernel), rel=1e-9)
+    assert 1 / correlation.tempering == pytest.approx(kernel.sum() / len(kernel), rel=1e-9)
     rows = whitened[:, :2]
     whole = np.einsum("van,vw,wam->nm", rows, kernel, rows)
     plain = np.einsum("van,vam->nm", rows, rows)
-    found = patches.view_covariance(rows, np.arange(len(rows)), plain)
+    found = correlation.view_covariance(rows, np.arange(len(rows)), plain)
     np.testing.assert_allclose(found, whole, atol=0.03 * np.abs(whole).max())
 
 
+@pytest.mark.parametrize("nu", [2.0, 5.0, 30.0])
+def test_scores_are_as_alike_as_samples_say(nu) -> None:
+    rng = np.random.default_rng(2)
+    for rho in (0.3, 0.8):
+        a, other = rng.normal(size=(2, 400000, 2))
+        b = rho * a + np.sqrt(1 - rho**2) * other
+        weights = [weight((e**2).sum(axis=1), nu) for e in (a, b)]
+        scores = [w[:, None] * e for w, e in zip(weights, (a, b), strict=True)]
+        found = np.mean(scores[0] * scores[1]) / np.mean(np.square(scores))
+        found /= np.mean(np.sqrt(weights[0] * weights[1])) / np.mean(weights)
+        assert score_correlation(np.array(rho), nu) == pytest.approx(found, abs=0.004)
+    ends = score_correlation(np.array([0.0, 1.0]), nu)
+    np.testing.assert_allclose(ends, [0.0, 1.0], atol=1e-3)
+
+
 def test_without_correlation_nothing_changes(world, rng) -> None:
-    patches = make_patches(world.model, world.points, NoiseConfig())
+    correlation = make_correlation(world.model, world.points, NoiseConfig())
     gram = np.eye(3)
-    assert patches.tempering == 1.0
-    assert patches.score_covariance(np.zeros((len(world.points), 3, 3)), gram) is gram
+    assert correlation.tempering == 1.0
+    assert correlation.score_covariance(np.zeros((len(world.points), 3, 3)), gram) is gram
 
 
 def test_correlation_is_measured(world, rng, kernel) -> None:

@@ -33,5 +33,23 @@ def test_pull_is_the_contracted_third_derivative(rng) -> None:
         0.5 * np.sum(spread * (hessian(place + step) - hessian(place - step))) / (2 * 1e-3)
         for step in 1e-3 * np.eye(3)
     ]
-    found = _pull(place[None], spread[None], weight[None], zoom)[0]
+    found = _pull(place[None], spread[None], spread[None], weight[None], zoom)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+
+
+def test_bend_and_slope_take_matrices_of_their_own(rng) -> None:
+    """The pull is linear in both; by the error's covariance it is that of the projection's mean."""
+    place, weight = np.array([[0.08, -0.05, 0.7]]), np.array([[3.0, 0.7, 2.0]])
+    root = rng.normal(size=(3, 3)) * 1e-3
+    spread, none = root @ root.T, np.zeros((1, 3, 3))
+    bend = _pull(place, spread[None], none, weight, 1.0)
+    slope = _pull(place, none, spread[None], weight, 1.0)
+    np.testing.assert_allclose(
+        _pull(place, spread[None], spread[None], weight, 1.0), bend + slope, rtol=1e-12
+    )
+    x = place + rng.multivariate_normal(np.zeros(3), spread, 400000)
+    shift = (x[:, :2] / x[:, 2:]).mean(axis=0) - place[0, :2] / place[0, 2]
+    at = place[0]
+    jacobian = np.array([[1, 0, -at[0] / at[2]], [0, 1, -at[1] / at[2]]]) / at[2]
+    wanted = jacobian.T @ weight[0, [[0, 1], [1, 2]]] @ shift
+    np.testing.assert_allclose(bend[0], wanted, rtol=0.1, atol=0.1 * np.abs(wanted).max())

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowface_ros.fit.truncation import box_sites
-
-
-def moments(covariance, gradient, room) -> tuple[np.ndarray, np.ndarray]:
-    information, vector = box_sites(covariance, gradient, room)
-    found = np.linalg.inv(np.linalg.inv(covariance) + np.diag(information))
-    return found @ vector, found
+from flowface_ros.fit.truncation import cut_gaussian
 
 
 @pytest.mark.parametrize("push", [0.0, 0.7, 4.0])
@@ -24,9 +18,9 @@ def test_one_bound(push, upper) -> None:
     wanted = (x * density).sum() / density.sum()
     spread = ((x - wanted) ** 2 * density).sum() / density.sum()
     room = (np.array([-9.0]), np.array([0.0])) if upper else (np.array([0.0]), np.array([9.0]))
-    mean, found = moments(np.array([[variance]]), np.array([sign * push]), room)
-    assert sign * mean[0] == pytest.approx(wanted, rel=0.01)
-    assert found[0, 0] == pytest.approx(spread, rel=0.02)
+    found = cut_gaussian(np.array([-sign * push * variance]), np.array([[variance]]), room)
+    assert sign * found.mean[0] == pytest.approx(wanted, rel=0.01)
+    assert found.covariance[0, 0] == pytest.approx(spread, rel=0.02)
 
 
 def test_correlated_unknowns_against_samples(rng) -> None:
@@ -35,15 +29,18 @@ def test_correlated_unknowns_against_samples(rng) -> None:
     low, high = np.array([0.0, -0.5, -np.inf, 0.0]), np.array([9.0, 9.0, np.inf, 90.0])
     draws = rng.multivariate_normal(np.zeros(4), covariance, 400000)
     draws = draws[np.all((draws >= low) & (draws <= high), axis=1)]
-    mean, found = moments(covariance, np.zeros(4), (low, high))
+    found = cut_gaussian(np.zeros(4), covariance, (low, high))
     size = np.sqrt(np.diagonal(covariance))
-    np.testing.assert_allclose(mean / size, draws.mean(axis=0) / size, atol=0.04)
+    np.testing.assert_allclose(found.mean / size, draws.mean(axis=0) / size, atol=0.04)
     wanted = np.cov(draws.T)
-    np.testing.assert_allclose(np.diagonal(found), np.diagonal(wanted), rtol=0.1)
+    np.testing.assert_allclose(np.diagonal(found.covariance), np.diagonal(wanted), rtol=0.1)
+    sites = np.linalg.inv(covariance) + np.diag(found.information)
+    np.testing.assert_allclose(found.covariance, np.linalg.inv(sites), atol=1e-9)
 
 
 def test_far_bounds_do_nothing() -> None:
     room = (np.full(3, -50.0), np.full(3, np.inf))
-    information, vector = box_sites(np.eye(3), np.full(3, 0.1), room)
-    np.testing.assert_array_equal(information, 0.0)
-    np.testing.assert_array_equal(vector, 0.0)
+    found = cut_gaussian(np.full(3, 0.1), np.eye(3), room)
+    np.testing.assert_array_equal(found.information, 0.0)
+    np.testing.assert_array_equal(found.mean, 0.1)
+    np.testing.assert_array_equal(found.covariance, np.eye(3))
