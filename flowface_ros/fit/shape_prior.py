@@ -1,4 +1,4 @@
-"""What a picture says about a person's shape before any fit."""
+"""What is known of a person's shape before any fit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.align.observation import Observation
+from flowface_ros.align.onnx_session import WEIGHTS_FOLDER
+from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.priors import ShapeBelief, unit_shape_belief
+from flowface_ros.fit.shape_prior_features import ShapeFeatures
 from flowface_ros.head.model import HeadModel
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 
-class ShapePrior(Protocol):
-    """Anything that knows about shapes."""
+PRIORS = ("none", "network")
+NETWORK_FILE = WEIGHTS_FOLDER / "shape_prior.onnx"
 
-    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
-        """What crops (H, W, 3) RGB of one person's face say; () says what holds for anybody."""
+
+class ShapePrior(Protocol):
+    """What views of one moment tell of a stranger's shape besides what the fit makes of them."""
+
+    def belief(self, observations: Sequence[Observation], rig: Rig) -> ShapeBelief:
+        """observations: of one person, by cameras of the rig; without one, what holds for anybody.
+        ValueError when a camera is not in the rig."""
 
 
 class UnitShapePrior:
@@ -29,35 +38,52 @@ class UnitShapePrior:
     def __init__(self, model: HeadModel) -> None:
         self._belief = unit_shape_belief(model)
 
-    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
+    def belief(self, observations: Sequence[Observation], rig: Rig) -> ShapeBelief:
         return self._belief
 
 
 class NetworkShapePrior:
-    """`network`: an ONNX regressor, image (N, 3, H, W) in [0, 1] to mean and log_sigma (N, S).
+    """`network`: a regression from the proportions that each view shows (`ShapeFeatures`), an ONNX
+    file that `tools/learn_shape_prior.py` makes.
 
-    Crops must be of the size that the network takes, cut as the aligner cuts them.
+    Views of a person share most of their error. The file says how much of an answer's variance is
+    between people and how much within one, so N views are worth what they were worth in training,
+    and one view is worth little. What they tell is put on top of the head's own distribution, which
+    is wider than that of the people learned from: real ones may be further from the mean.
     """
 
-    def __init__(self, model: HeadModel, path: Path) -> None:
-        """ValueError when the network's outputs do not fit the head."""
-        self._model, self._session = model, _open_network(path)
-        (given,) = self._session.get_inputs()
-        names = {output.name for output in self._session.get_outputs()}
-        if not {"mean", "log_sigma"} <= names or len(given.shape) != 4:
-            raise ValueError(f"{path}: needs one image input and the outputs mean and log_sigma")
-        self._input, self._size = given.name, tuple(given.shape[2:])
+    def __init__(self, model: HeadModel, path: Path = NETWORK_FILE) -> None:
+        """ValueError when the file is of another head, or not such a network."""
+        self._model, self._features = model, ShapeFeatures(model)
+        self._session = _open_network(path)
+        made = self._session.get_modelmeta().custom_metadata_map.get("flowface.model_hash", "")
+        if made != f"{model.model_hash:016x}":
+            raise ValueError(
+                f"{path}: is of the head {made or 'of no name'}, not of {model.name!r} "
+                f"{model.model_hash:016x}; use the shape prior 'none'"
+            )
 
-    def belief(self, faces: Sequence[Image]) -> ShapeBelief:
-        if not faces:
+    def belief(self, observations: Sequence[Observation], rig: Rig) -> ShapeBelief:
+        found = [self._features.of(o, rig[o.camera]) for o in observations]
+        features = [f for f in found if f is not None]
+        if not features:
             return unit_shape_belief(self._model)
-        images = np.stack([_check_face(face, self._size) for face in faces])
-        batch = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
-        means, logs = self._session.run(["mean", "log_sigma"], {self._input: batch})
-        if means.shape[1] != self._model.shape_count:
-            count, own = means.shape[1], self._model.shape_count
-            raise ValueError(f"the shape network gives {count} coefficients, the head has {own}")
-        return _combined(np.asarray(means, np.float64), np.exp(np.asarray(logs, np.float64)))
+        names = ["shape", "covariance", "between", "within", "spread"]
+        answers = self._session.run(names, {"features": np.stack(features)})
+        shape, covariance, between, within, spread = (np.asarray(a, np.float64) for a in answers)
+        gain = covariance / (between + within / len(shape))
+        variance = spread - gain * covariance
+        # What the views add to knowing that somebody is one of those learned from.
+        information = 1 + (1 / variance - 1 / spread)
+        mean = gain * shape.mean(axis=0) / variance / information
+        return ShapeBelief(mean, np.diag(information), np.diag(1 / information))
+
+
+def make_shape_prior(name: str, model: HeadModel) -> ShapePrior:
+    """The prior of a name out of `PRIORS`. ValueError for another name or an unsuitable head."""
+    if name not in PRIORS:
+        raise ValueError(f"shape_prior is {name!r}, allowed are {', '.join(map(repr, PRIORS))}")
+    return UnitShapePrior(model) if name == "none" else NetworkShapePrior(model)
 
 
 def _combined(means: Array, sigmas: Array) -> ShapeBelief:

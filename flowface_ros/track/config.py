@@ -12,6 +12,7 @@ from flowface_ros.fit.config import (
     NoiseConfig,
     SteadyConfig,
 )
+from flowface_ros.fit.shape_prior import PRIORS
 
 ALIGNER_STEADY = SteadyConfig(
     shift=(0.0004, 0.0017, 0.0012),
@@ -78,6 +79,9 @@ class TrackerConfig:
     """How heads move; `longest_gap` is set to `coast_time_s`."""
     identity: IdentityConfig = field(default_factory=lambda: ALIGNER_IDENTITY)
     """Which frames tell a person's shape."""
+    shape_prior: str = "none"
+    """What a newcomer's shape is taken for before the first fit: `none`, or `network` for what the
+    proportions in its views tell, of the built-in head alone."""
 
     def __post_init__(self) -> None:
         rule = "a letter, then letters, digits and underscores"
@@ -95,6 +99,7 @@ class TrackerConfig:
             "max_distance_m", self.max_distance_m > self.min_distance_m, "above min_distance_m"
         )
         self._require("max_points", self.max_points >= 50, "at least 50")
+        self._require("shape_prior", self.shape_prior in PRIORS, f"one of {', '.join(PRIORS)}")
         self._require("keyframe_interval_s", self.keyframe_interval_s >= 0, "0 or more")
 
     def _require(self, name: str, good: object, rule: str) -> None:

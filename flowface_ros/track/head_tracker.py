@@ -15,6 +15,7 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.frame_fit import FrameFitter, check_rig
 from flowface_ros.fit.priors import StatePrior
+from flowface_ros.fit.shape_prior import make_shape_prior
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
@@ -38,7 +39,9 @@ class HeadTracker:
     """Association over views, fit, identity and life cycle; sees no image."""
 
     def __init__(self, model: HeadModel, config: TrackerConfig | None = None) -> None:
+        """ValueError when the configuration's shape prior is of another head."""
         self._model, self._config = model, config or TrackerConfig()
+        self._shape_prior = make_shape_prior(self._config.shape_prior, model)
         self._on_eyes = _eyeball_triangles(model)
         self._people: list[Person] = []
         self._count = 0
@@ -191,7 +194,8 @@ class HeadTracker:
             if len(self._people) >= self._config.max_faces:
                 counters["too_many_faces"] += 1
                 continue
-            found = measurer.measure(moment.rig, faces, counters)
+            known = self._shape_prior.belief([f.observation for f in faces], moment.rig)
+            found = measurer.measure(moment.rig, faces, counters, shape=known)
             if found is None:
                 continue
             places = [m.result.state.translation for m in measured.values()]
@@ -199,7 +203,8 @@ class HeadTracker:
                 counters["duplicate_alignment"] += len(faces)
                 continue
             self._count += 1
-            person = Person(f"{self._config.id_prefix}{self._count}", self._model, self._config)
+            id = f"{self._config.id_prefix}{self._count}"
+            person = Person(id, self._model, self._config, known)
             self._people.append(person)
             measured[person.id] = found
             counters["new_head"] += 1

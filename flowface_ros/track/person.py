@@ -39,14 +39,17 @@ class _Seen:
 class Person:
     """One head's motion, shape and life cycle."""
 
-    def __init__(self, id: str, model: HeadModel, config: TrackerConfig) -> None:
+    def __init__(
+        self, id: str, model: HeadModel, config: TrackerConfig, shape: ShapeBelief | None = None
+    ) -> None:
+        """shape: what is known of it before the first keyframe; the head's own when None."""
         self.id = id
         self.frozen = False
         """Whether the shape stays as it is."""
         self._config = config
         motion = replace(config.motion, longest_gap=config.coast_time_s)
         self._motion = MotionFilter(model, motion, config.fit.priors)
-        self._identity = IdentityEstimator(model, config=config.identity)
+        self._identity = IdentityEstimator(model, shape, config.identity)
         self._shapes = model.shape_count
         self._sets = 0
         self._seen: _Seen | None = None

@@ -10,12 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowface_ros.fit.shape_prior import (
-    MicaShapePrior,
-    NetworkShapePrior,
-    UnitShapePrior,
-    align_for_arcface,
-)
+from flowface_ros.fit.shape_prior import MicaShapePrior, align_for_arcface
 
 FULL_CHANNELS = (64, 128, 256, 512)
 
@@ -172,39 +167,6 @@ def test_wrong_checkpoints_are_refused_by_key(checkpoint, tmp_path, change, name
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"wrong\.tar"):
         read_checkpoint(path)
-
-
-def test_network_prior(world, tmp_path, rng) -> None:
-    class Constant(torch.nn.Module):
-        def __init__(self, count: int) -> None:
-            super().__init__()
-            self.mean = torch.nn.Parameter(torch.arange(count, dtype=torch.float32))
-
-        def forward(self, image):
-            zero = image.mean(dim=(1, 2, 3))[:, None] * 0
-            return self.mean + zero, zero + torch.log(torch.tensor(0.5)) + 0 * self.mean
-
-    for count in (90, 7):
-        path = tmp_path / f"{count}.onnx"
-        torch.onnx.export(
-            Constant(count),
-            (torch.zeros(1, 3, 8, 8),),
-            str(path),
-            input_names=["image"],
-            output_names=["mean", "log_sigma"],
-            dynamic_axes={"image": {0: "n"}},
-            dynamo=False,
-        )
-    face = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
-    belief = NetworkShapePrior(world.model, tmp_path / "90.onnx").belief([face])
-    np.testing.assert_allclose(belief.mean, np.arange(90))
-    np.testing.assert_allclose(belief.information, np.eye(90) * 4, atol=1e-5)
-    with pytest.raises(ValueError, match="7 coefficients"):
-        NetworkShapePrior(world.model, tmp_path / "7.onnx").belief([face])
-    (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"bad\.onnx"):
-        NetworkShapePrior(world.model, tmp_path / "bad.onnx")
-    np.testing.assert_array_equal(UnitShapePrior(world.model).belief([face]).mean, 0)
 
 
 def test_arcface_alignment_puts_eyes_where_they_belong() -> None:

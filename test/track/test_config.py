@@ -42,3 +42,9 @@ def test_every_field_is_described() -> None:
     for i in fields:
         text = body[i + 1]
         assert isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+
+
+def test_shape_prior_is_one_of_those_there_are() -> None:
+    assert TrackerConfig().shape_prior == "none"
+    with pytest.raises(ValueError, match="shape_prior is 'magic', must be one of none, network"):
+        TrackerConfig(shape_prior="magic")
