@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.normals import triangle_normals
 from flowface_ros.head.surface import SurfacePoints
 
 _EDGE = -1e-9
@@ -145,16 +144,6 @@ def texel_interpolation(
     shape = (len(points), len(grid.points))
     matrix = csr_array((weight / total[row], (row, np.concatenate(columns))), shape=shape)
     return matrix, total > 0
-
-
-def texel_areas(model: HeadModel, grid: TexelGrid) -> NDArray[np.float64]:
-    """Area (N,) in m^2 of the template's surface that each valid texel stands for."""
-    triangles = grid.points.triangle
-    corners = model.uv[model.uv_triangles].astype(np.float64)
-    edge_u, edge_v = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    uv_area = np.abs(edge_u[:, 0] * edge_v[:, 1] - edge_u[:, 1] * edge_v[:, 0])
-    area = np.linalg.norm(triangle_normals(model.template, model.triangles), axis=1)
-    return area[triangles] / uv_area[triangles] / grid.size**2
 
 
 def _bins(corners: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:

@@ -49,11 +49,6 @@ class HeadNode(SetNode[H]):
         self._model_published = False
         self.residuals_px: dict[str, float] = {}
 
-    @property
-    def frame_of_results(self) -> str:
-        """The frame of the last results, "" before any."""
-        return self._outputs.frame if self._outputs is not None else ""
-
     def _configure(self, model: HeadModel) -> None:
         self._outputs = HeadOutputs(self, model)
         self._markers = MarkerOutput(self, model)

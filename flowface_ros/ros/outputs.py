@@ -38,8 +38,7 @@ class HeadOutputs:
         self._meshes = publisher(MESHES, qos_overriding_options=overridable)
         self._head_model = publisher(HEAD_MODEL)
         self._transforms = publisher(TRANSFORMS_OUT)
-        self.frame = ""
-        """Of the last FaceArray."""
+        self._frame = ""
 
     def publish_model(self, time_ns: int, frame: str) -> None:
         """Once; who subscribes later gets it too."""
@@ -52,14 +51,14 @@ class HeadOutputs:
             poses = head_frames(self._model, heads, frame, time_ns)
             self._transforms.publish(tf_message(self._types, poses))
         self._faces.publish(message)
-        self.frame = frame
+        self._frame = frame
         if self._meshes.get_subscription_count():
             for head in heads:
                 self._meshes.publish(face_mesh_message(self._types, self._model, head, time_ns))
 
     def publish_nobody(self, time_ns: int) -> None:
         """An empty FaceArray: whoever was there is not followed any more."""
-        self._faces.publish(face_array_message(self._types, self._model, (), time_ns, self.frame))
+        self._faces.publish(face_array_message(self._types, self._model, (), time_ns, self._frame))
 
     def destroy(self) -> None:
         """Remove the publishers."""

@@ -34,11 +34,6 @@ class Worker:
         self._thread = Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
     def stop(self) -> None:
         """End the thread after the set that it works on. RuntimeError when it does not end."""
         self._stop.set()

@@ -76,17 +76,6 @@ class Source:
             for name, spans in ranges.items()
         }
 
-    def rig_weights(self) -> dict[str, Array]:
-        """Bone name -> (N,) skinning weight of the default rig."""
-        weights = self.json("rigs/standard/weights.default.json")["weights"]
-        dense = {}
-        for bone, pairs in weights.items():
-            column = np.zeros(len(self.mesh[0]))
-            for vertex, weight in pairs:
-                column[vertex] = weight
-            dense[bone] = column
-        return dense
-
     def target(self, name: str) -> Array:
         """(N, 3) displacements of a target file named without its directory prefix and suffix."""
         if name not in self.cache:

@@ -17,8 +17,7 @@ SAMPLES = (0.07, 0.5, 0.93)
 """Where on each tooth's width there is a column; the gap to the next tooth lies in between."""
 COLUMNS = 2 * len(WIDTHS) * len(SAMPLES)
 ROWS = 6
-GUM_ROW = 1
-"""Rows 0 to GUM_ROW and the last are gum; from GUM_ROW to ROWS - 2 it is tooth."""
+"""Rows 0, 1 and the last are gum; from 1 to ROWS - 2 it is tooth."""
 
 
 def arch(upper: bool) -> Array:

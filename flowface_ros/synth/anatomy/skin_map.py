@@ -24,9 +24,9 @@ class FacePoints:
     """Landmarks of the neutral template, metres in the head's frame; the subject's left side.
 
     brow: (5, 3) from the nose outwards. eye: (3,) middle of the lid opening. eye_corners: (2, 3)
-    inner, outer. nose_tip, nose_base, mouth, mouth_corner, chin: (3,). lip_top, lip_bottom: (3,)
-    outer edges of the lips. jaw: (9, 3) from the chin to the ear. lip_contour:
-    (12, 3) around both lips, both sides.
+    inner, outer. nose_tip, nose_base, mouth, mouth_corner, chin: (3,). lip_top: (3,) outer
+    edge of the upper lip. jaw: (9, 3) from the chin to the ear. lip_contour: (12, 3) around both
+    lips, both sides.
     """
 
     brow: _Array
@@ -37,7 +37,6 @@ class FacePoints:
     mouth: _Array
     mouth_corner: _Array
     lip_top: _Array
-    lip_bottom: _Array
     chin: _Array
     jaw: _Array
     lip_contour: _Array
@@ -71,7 +70,6 @@ def face_points(model: HeadModel) -> FacePoints:
         mouth=(middle(62) + middle(66)) / 2,
         mouth_corner=both([54], [48])[0],
         lip_top=middle(51),
-        lip_bottom=middle(57),
         chin=middle(8),
         jaw=both([8, 9, 10, 11, 12, 13, 14, 15, 16], [8, 7, 6, 5, 4, 3, 2, 1, 0]),
         lip_contour=points[48:60],

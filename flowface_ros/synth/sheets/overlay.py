@@ -1,4 +1,4 @@
-"""Drawing a head on an image: the mesh with hidden lines removed, points, axes."""
+"""Drawing a head on an image: the mesh with hidden lines removed, and points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
@@ -147,22 +147,6 @@ def draw_points(
             centre = _fixed_point(pixel)
             radius = round(radius_px * 2**_SHIFT)
             cv2.circle(result, centre, radius, color, -1, cv2.LINE_AA, _SHIFT)
-    return result
-
-
-def draw_axes(
-    image: Image, camera: Camera, rig_from_frame: ArrayLike, length_m: float = 0.08
-) -> Image:
-    """A copy of an RGB image with the axes of a frame: x red, y green, z blue."""
-    result = image.copy()
-    ends = rigid.apply(rig_from_frame, np.vstack([np.zeros(3), length_m * np.eye(3)]))
-    pixels = _projected(camera, ends)[:, :2]
-    for axis in range(3):
-        pair = pixels[[0, axis + 1]]
-        if np.isfinite(pair).all():
-            color = tuple(255 if i == axis else 40 for i in range(3))
-            start, end = (_fixed_point(p) for p in pair)
-            cv2.line(result, start, end, color, 2, cv2.LINE_AA, _SHIFT)
     return result
 
 
