@@ -53,6 +53,7 @@ class ReplayOptions:
     min_views: int = 1
     confirm_sets: int = 3
     coast_time: float = 0.5
+    texture_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def replay_bag(
             max_faces=options.max_faces,
             confirm_sets=options.confirm_sets,
             coast_time_s=options.coast_time,
+            texture_memory=options.texture_memory,
         )
         tracker = Tracker(model, aligner, finder, config)
         names = tuple(camera.name for camera in cameras)

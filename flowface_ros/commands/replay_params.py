@@ -79,6 +79,6 @@ def _value(path: Path, name: str, value: Any, default: Any) -> Any:
         return tuple(value)
     kind = type(default)
     fits = isinstance(value, (int, float) if kind is float else kind)
-    if not fits or isinstance(value, bool):
+    if not fits or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{path}: {name} is {value!r}, must be {kind.__name__}")
     return kind(value)

@@ -81,6 +81,12 @@ class AlignSettings(NodeSettings):
     allow_cpu_fallback: bool = parameter(
         False, "run on the CPU when the device asked for cannot be had", read_only=True
     )
+    texture_memory: bool = parameter(
+        _TRACK.texture_memory,
+        "keep heads in step with what their skin looked like in earlier images; false: look at "
+        "each image alone",
+        read_only=True,
+    )
 
     @property
     def weights_path(self) -> Path | None:
@@ -163,6 +169,11 @@ class TrackerSettings(AlignSettings, HeadSettings):
         between=(0.0, 60.0),
     )  # fmt: skip
 
+    @property
+    def tracker(self) -> TrackerConfig:
+        """As the tracker wants it."""
+        return replace(super().tracker, texture_memory=self.texture_memory)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignerSettings(AlignSettings):
@@ -171,6 +182,11 @@ class AlignerSettings(AlignSettings):
     faces_topic: str = parameter(
         "fitter/faces", "FaceArray of the fitter, which says where to look next", read_only=True
     )
+
+    @property
+    def tracker(self) -> TrackerConfig:
+        """As the part of the tracker that looks at images wants it."""
+        return TrackerConfig(max_faces=self.max_faces, texture_memory=self.texture_memory)
 
 
 @dataclass(frozen=True, kw_only=True)

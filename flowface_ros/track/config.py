@@ -75,6 +75,9 @@ class TrackerConfig:
     are alike, so that more take time and say nothing."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(noise=ALIGNER_NOISE))
     """Of the fit of one head to the views of one moment."""
+    texture_memory: bool = True
+    """Keep answers in step with what the skin looked like in earlier pictures, so that heads move
+    as the pictures do; without it every picture is looked at alone."""
     motion: MotionConfig = field(default_factory=MotionConfig)
     """How heads move; `longest_gap` is set to `coast_time_s`."""
     identity: IdentityConfig = field(default_factory=lambda: ALIGNER_IDENTITY)

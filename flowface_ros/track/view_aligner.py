@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import Aligner, FaceAlignment, Picture
-from flowface_ros.align.crop import Crop
+from flowface_ros.align.crop import Crop, cut
 from flowface_ros.align.detector import overlap
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.observation import Observation
@@ -21,6 +21,8 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.track.config import TrackerConfig
 from flowface_ros.track.crops import HeadHistory, HeadProjector, HeadView, landmark_rows
 from flowface_ros.track.frames import ViewAlignment, ViewFrame
+from flowface_ros.track.texture_memory import TextureMemory
+from flowface_ros.track.textured_skin import TexturedSkin
 from flowface_ros.track.tracked_head import TrackedHead, as_sent
 
 Array = NDArray[np.float64]
@@ -89,6 +91,9 @@ class ViewAligner:
         self._pending: dict[str, list[_Pending]] = {}
         self._searched_ns: dict[str, int] = {}
         self._doubtful: dict[str, list[Array]] = {}
+        remembers = self._config.texture_memory
+        self._skin = TexturedSkin(model, aligner.points) if remembers else None
+        self._memories: dict[tuple[str, str], TextureMemory] = {}
 
     def align(self, frames: Sequence[ViewFrame]) -> AlignedViews:
         """All faces of all views; one batch of the aligner."""
@@ -96,6 +101,8 @@ class ViewAligner:
         self._history.forget_before(
             min(f.stamp_ns for f in frames) - _ns(self._config.coast_time_s + _SILENCE_S)
         )
+        known = {head.id for head in self._history.heads}
+        self._memories = {key: kept for key, kept in self._memories.items() if key[1] in known}
         start = time.perf_counter()
         looks = [self._looks(frame, counters) for frame in frames]
         middle = time.perf_counter()
@@ -123,6 +130,7 @@ class ViewAligner:
         self._pending.clear()
         self._searched_ns.clear()
         self._doubtful.clear()
+        self._memories.clear()
 
     def _looks(self, frame: ViewFrame, counters: Counter[str]) -> list[_Look]:
         """Known heads by their projection, pending faces by their last place, then detections."""
@@ -213,7 +221,7 @@ class ViewAligner:
             if not presence >= self._config.min_presence:
                 counters["low_presence"] += 1
                 continue
-            observation = _as_sent(answer.observation)
+            observation = _as_sent(self._steadied(frame, look, answer.observation))
             accepted.append(
                 ViewAlignment(frame.camera, observation, look.id, presence, _roi(look.crop))
             )
@@ -221,6 +229,15 @@ class ViewAligner:
                 pending.append(_Pending(frame.stamp_ns, observation.pixels[self._rows]))
         self._pending[frame.camera.name] = pending
         return accepted
+
+    def _steadied(self, frame: ViewFrame, look: _Look, observation: Observation) -> Observation:
+        """A known head's observation in step with earlier pictures of it."""
+        if self._skin is None or not look.id:
+            return observation
+        memory = self._memories.setdefault((frame.camera.name, look.id), TextureMemory(self._skin))
+        state = self._history.at(look.id, frame.stamp_ns)
+        (picture,) = cut(frame.image, [look.crop])
+        return memory.steadied(picture, look.crop, frame.camera, state, observation)
 
 
 def _as_sent(observation: Observation) -> Observation:

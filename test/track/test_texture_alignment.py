@@ -1,0 +1,81 @@
+"""Direct alignment against slow references."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from flowface_ros.track.texture_alignment import (
+    Reference,
+    Smoother,
+    align_texture,
+    detail_of,
+)
+
+
+def crop_of_blobs(seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1, (256, 256)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
+    grey = np.clip(128 + 60 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def lattice(side: int = 20) -> np.ndarray:
+    line = np.linspace(40, 215, side)
+    return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+
+
+def test_derivatives_are_those_of_the_samples() -> None:
+    detail, places = detail_of(crop_of_blobs()), lattice()
+    dx, dy = detail.gradients_at(places)
+    for derivative, step in ((dx, [1, 0]), (dy, [0, 1])):
+        ends = [detail.values_at(places + sign * np.array(step)) for sign in (1, -1)]
+        slopes = (ends[0] - ends[1]) / 2
+        assert np.abs(derivative - slopes).max() < 0.15 * np.abs(slopes).max()
+
+
+def test_means_are_those_of_a_gaussian_over_what_is_known() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 0.1, (400, 3)) * [1, 1, 0.1]
+    trend = np.sin(places @ [40, 25, 0])
+    known = (rng.uniform(size=400) < 0.7).astype(np.float32)
+    values = (trend * known).astype(np.float32)
+    means = Smoother(places, 0.015)(values[:, None], known[:, None])[:, 0]
+    for row in range(0, 400, 37):
+        weights = known * np.exp(-((places - places[row]) ** 2).sum(axis=1) / (2 * 0.015**2))
+        assert means[row] == pytest.approx((weights * values).sum() / weights.sum(), abs=0.1)
+
+
+def test_the_mean_of_a_constant_is_the_constant_whatever_is_missing() -> None:
+    places = np.random.default_rng(1).uniform(0, 0.1, (300, 3))
+    known = np.zeros((300, 2), np.float32)
+    known[::3, 0], known[:10, 1] = 1, 1
+    means = Smoother(places, 0.03)(7 * known, known)
+    assert np.allclose(means[:, 0], 7, atol=1e-3)
+    assert np.allclose(means[:10, 1], 7, atol=1e-3)
+
+
+def test_a_known_motion_is_found_again() -> None:
+    detail, places = detail_of(crop_of_blobs()), lattice()
+    centred = (places - places.mean(axis=0)) / 100
+    turn = np.stack([-centred[:, 1], centred[:, 0]])
+    shifts = [np.stack([np.full(400, a), np.full(400, b)]) for a, b in ((1, 0), (0, 1))]
+    motions = (3 * np.stack([*shifts, turn])).astype(np.float32)
+    true = np.array([0.5, -0.3, 0.4])
+    seen = np.ones(400, bool)
+    moved = places + np.tensordot(true, motions, 1).T
+    reference = Reference(detail.values_at(moved), seen)
+    smoother = Smoother(np.column_stack([places * 1e-3, np.zeros(400)]), 0.03)
+    found = align_texture(detail, seen, [reference], places, motions, np.zeros(3), smoother)
+    assert np.abs(np.tensordot(found - true, motions, 1)).max() < 0.1
+
+
+def test_nothing_seen_in_common_says_nothing() -> None:
+    detail, places = detail_of(crop_of_blobs()), lattice()
+    half = np.arange(400) < 200
+    motions = np.ones((1, 2, 400), np.float32)
+    smoother = Smoother(np.column_stack([places * 1e-3, np.zeros(400)]), 0.03)
+    reference = Reference(detail.values_at(places + 2), half)
+    found = align_texture(detail, ~half, [reference], places, motions, np.ones(1), smoother)
+    assert found == pytest.approx([0.0])
