@@ -31,7 +31,6 @@ from flowface_ros.align.landmark_net import FaceFinder, crop_from_landmarks  # n
 from flowface_ros.align.network.config import LIGHT, NetworkConfig  # noqa: E402
 from flowface_ros.align.onnx_session import OnnxSession  # noqa: E402
 from flowface_ros.evaluate.peer.landmarker import Landmarker  # noqa: E402
-from flowface_ros.head.atlas import texel_grid  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
@@ -112,15 +111,11 @@ def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callab
 def export_network(config: NetworkConfig, path: Path) -> Path:
     """A network for the built-in head, with weights that have learned nothing but the landmarks:
     they take as long as others."""
-    from flowface_ros.align.landmarks_aligner import frontal_log_sigma, texel_matrix
     from flowface_ros.align.network.export import export_onnx
-    from flowface_ros.align.network.flow_network import FlowNetwork
     from flowface_ros.align.network.head_constants import head_constants
+    from flowface_ros.align.network.networks import new_network
 
-    model = load_builtin_head()
-    grid = texel_grid(model, config.grid)
-    sigma, matrix = frontal_log_sigma(model, grid), texel_matrix(model, grid.points)
-    export_onnx(FlowNetwork(config, head_constants(config, model, matrix, sigma)).eval(), path)
+    export_onnx(new_network(config, head_constants(config, load_builtin_head())).eval(), path)
     return path
 
 

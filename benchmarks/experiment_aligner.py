@@ -31,7 +31,6 @@ from flowface_ros.align.onnx_session import OnnxSession  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
 GRIDS = (32, 48, 64)
-ITERATIONS = (1, 2, 4)
 
 
 def cpu_ms(function: Callable[[], object], repeats: int) -> float:
@@ -68,23 +67,18 @@ def landmark_rows(shots: Sequence[Shot], repeats: int) -> list[dict[str, Any]]:
 
 
 def network_rows(shot: Shot, quick: bool, repeats: int) -> list[dict[str, Any]]:
-    """Time of the light preset by grid and iterations."""
+    """Time of the light preset by grid."""
     from flowface_ros.align.network.config import LIGHT
 
     (face,) = FaceFinder("cpu").detect_faces(shot.image, 1)
     crop = cut(shot.image, [crop_from_landmarks(face.points)])
     rows = []
-    settings = [(grid, LIGHT.iterations) for grid in GRIDS]
-    settings += [(LIGHT.grid, n) for n in ITERATIONS if n != LIGHT.iterations]
     with tempfile.TemporaryDirectory() as folder:
-        for grid, iterations in settings[:1] if quick else settings:
-            config = replace(LIGHT, grid=grid, iterations=iterations)
-            path = export_network(config, Path(folder) / f"{grid}_{iterations}.onnx")
+        for grid in GRIDS[:1] if quick else GRIDS:
+            path = export_network(replace(LIGHT, grid=grid), Path(folder) / f"{grid}.onnx")
             session = OnnxSession(path, "cpu", threads=1)
             took = cpu_ms(partial(session.run, image=crop), repeats)
-            rows.append(
-                {"encoder": LIGHT.name, "grid": grid, "iterations": iterations, "cpu_ms": took}
-            )
+            rows.append({"encoder": LIGHT.name, "grid": grid, "cpu_ms": took})
     return rows
 
 
@@ -102,8 +96,7 @@ def charts(tables: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
     """Time by grid."""
     landmarks, network = tables.values()
     rows = [{**row, "name": "landmarks"} for row in landmarks]
-    usual = network[0]["iterations"]
-    rows += [{**row, "name": "light network"} for row in network if row["iterations"] == usual]
+    rows += [{**row, "name": "light network"} for row in network]
     lines = experiment.lines_of(rows, "name", "grid", "cpu_ms")
     return [experiment.save_chart("experiment_aligner", lines, "grid, texels", "cpu time, ms")]
 

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from flowface_ros.align.crop import Crop, check_image, crop_from_points, cut
 from flowface_ros.align.landmark_net import FaceFinder, FaceLandmarks
 from flowface_ros.align.observation import Observation
-from flowface_ros.align.onnx_session import Device
+from flowface_ros.align.onnx_session import WEIGHTS_FOLDER, Device
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
 ALIGNERS = ("landmarks", "network")
+
+LIGHT_NETWORK = WEIGHTS_FOLDER / "flow_light.onnx"
+"""The network that ships."""
 
 DEFAULT_GRID = 48
 """Texels a side: some 1,900 points, finer than what the landmarks tell apart."""
@@ -103,7 +106,8 @@ def make_aligner(
     """The aligner of a name out of `ALIGNERS`, for a head.
 
     device, precision, threads: see `OnnxSession`. grid: texels a side of the `landmarks` aligner;
-        a network brings its own. weights: the ONNX file of a network. runtime: `onnx` or `torch`,
+        a network brings its own. weights: the ONNX file of a network,
+        the one that ships when None. runtime: `onnx` or `torch`,
         of a network.
     Raises ValueError for a bad argument or a file that does not suit the head, DeviceError when
     the device cannot be had.
@@ -118,9 +122,7 @@ def make_aligner(
         return LandmarksAligner(model, grid, device, precision, threads)
     from flowface_ros.align.network_aligner import NetworkAligner
 
-    if weights is None:
-        raise ValueError("weights is missing: the aligner 'network' needs an exported network")
-    return NetworkAligner(model, weights, device, precision, threads, runtime)
+    return NetworkAligner(model, weights or LIGHT_NETWORK, device, precision, threads, runtime)
 
 
 def detect_and_align(

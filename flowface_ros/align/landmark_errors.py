@@ -152,6 +152,11 @@ class LandmarkErrors:
         self._lids = lid_shares(model, grid.points)
         self._tables = tables
 
+    @property
+    def correction_table(self) -> Array:
+        """(N + 10, 6, 2) metres of an upright crop, by `turn_features`."""
+        return self._correction
+
     def correction(self, pose: LandmarkPose) -> Array:
         """What to add to the positions, (N + 10, 2) crop pixels."""
         upright = np.einsum("nfc,f->nc", self._correction, turn_features(pose))

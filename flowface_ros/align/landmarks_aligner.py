@@ -45,14 +45,14 @@ def texel_matrix(model: HeadModel, points: SurfacePoints) -> NDArray[np.float32]
 
 
 def frontal_log_sigma(model: HeadModel, grid: TexelGrid) -> NDArray[np.float32]:
-    """(N,) log of the texels' sigma, crop pixels, for a face that looks at the camera: what a
-    network that starts from the landmarks starts with."""
+    """(N + 10,) log of sigma of the texels and the irises, crop pixels, for a face that looks at
+    the camera: what a network that starts from the landmarks starts with."""
     scale = CROP_SIZE / (FACE_MARGIN * FACE_HEIGHT_M)
     pose = LandmarkPose(np.array([[1.0, 0, 0], [0, -1.0, 0]]), scale, _USUAL_MISFIT_M)
     head = landmark_points(model).interpolate(model.triangles, model.template)
     mean_points = scale * head @ pose.rotation.T
     sigma = LandmarkErrors(model, grid).sigma(pose, mean_points, _USUAL_PRESENCE, 1.0)
-    return np.log(sigma[: len(grid.points)]).astype(np.float32)
+    return np.log(sigma).astype(np.float32)
 
 
 class LandmarksAligner:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flowface_ros.align.aligner import FaceAlignment, Picture, cut_all
 from flowface_ros.align.crop import Crop
 from flowface_ros.align.embedding import check_atlas
+from flowface_ros.align.landmark_errors import query_points
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.network.metadata import read_metadata
 from flowface_ros.align.observation import observation_from_crop
@@ -22,7 +23,8 @@ RUNTIMES = ("onnx", "torch")
 
 
 class NetworkAligner:
-    """See `Aligner`. weights: an exported network; its texels are the points.
+    """See `Aligner`. weights: an exported network; its texels are the points, and of the light
+    network the ten iris points follow.
 
     runtime: `onnx`, or `torch` (see `TorchSession`). device, precision, threads: see `OnnxSession`.
     Raises ValueError for a bad argument, a file that is not a flow network, or one of another
@@ -50,13 +52,14 @@ class NetworkAligner:
         )
         self.crop_size = metadata.config.crop_px
         self.grid = texel_grid(model, metadata.config.output_grid)
-        self.points = self.grid.points
+        light = metadata.config.encoder == "landmark_trunk"
+        self.points = query_points(model, self.grid) if light else self.grid.points
         self._session = _open(weights, device, precision, threads, runtime)
         self.device = self._session.device
         answered = self._session.outputs["log_sigma"].shape[1]
         if answered not in (None, len(self.points)):
             raise ValueError(
-                f"{weights}: answers {answered} texels, the head has {len(self.points)}"
+                f"{weights}: answers {answered} points, the head has {len(self.points)}"
             )
 
     def align(

@@ -140,7 +140,7 @@ def _find_device(name: str) -> Device:
 
 
 def _output_specs(network: DeployedNetwork) -> dict[str, TensorSpec]:
-    count = int(network.network.answered.numel())
+    count = network.count
     shapes: dict[str, tuple[int | None, ...]] = {
         "position_px": (None, count, 2),
         "log_sigma": (None, count),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 NAME = "weights"
 HELP = "Shows what a network is made of; exports a trained one; checks what ships."
 DEFAULT_LICENCE = "Apache-2.0"
-SHIPPED_NETWORK = "flow_light.onnx"
-"""In the package's folder of weights, once a trained network is good enough to be the default."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,23 +76,19 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from flowface_ros.align.aligner import LIGHT_NETWORK
     from flowface_ros.align.landmarks_aligner import LandmarksAligner
     from flowface_ros.align.network_aligner import NetworkAligner
-    from flowface_ros.align.onnx_session import WEIGHTS_FOLDER
     from flowface_ros.head.model_file import load_builtin_head
     from flowface_ros.train.verify import verify
 
     if args.count < 1:
         raise ValueError(f"--count is {args.count}, must be at least 1")
-    shipped = WEIGHTS_FOLDER / SHIPPED_NETWORK
-    weights = args.weights or (shipped if shipped.exists() else None)
-    name = args.aligner or ("network" if weights else "landmarks")
+    weights, name = args.weights or LIGHT_NETWORK, args.aligner or "network"
     model = load_builtin_head()
     aligner: LandmarksAligner | NetworkAligner
     if name == "landmarks":
         aligner, weights = LandmarksAligner(model, device="cpu"), None
-    elif weights is None:
-        raise ValueError("--weights is missing: no network ships with this package")
     else:
         aligner = NetworkAligner(model, weights, device="cpu")
     figures = verify(aligner, aligner.grid, model, args.count, args.pictures)
@@ -131,10 +125,10 @@ def _describe_torch(name: str) -> tuple[list[ModuleCost], dict[str, str]]:
     from flowface_ros.align.network.config import PRESETS
     from flowface_ros.align.network.constants import blank_constants
     from flowface_ros.align.network.flops import network_cost
-    from flowface_ros.align.network.flow_network import FlowNetwork
+    from flowface_ros.align.network.networks import make_network
 
     if name in PRESETS:
-        network = FlowNetwork(PRESETS[name], blank_constants(PRESETS[name]))
+        network = make_network(PRESETS[name], blank_constants(PRESETS[name]))
         about = {"preset": f"{name} (constants as without an atlas)"}
     else:
         network, _ = load_checkpoint(Path(name))

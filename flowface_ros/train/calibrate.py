@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.align.network.networks import Network
 from flowface_ros.train.regions import REGIONS
 
 _FEWEST_POINTS = 200
@@ -37,13 +37,9 @@ def calibration(
 
 
 @torch.no_grad()
-def calibrate(network: FlowNetwork, change: NDArray[np.float32]) -> None:
+def calibrate(network: Network, change: NDArray[np.float32]) -> None:
     """Add a change (Q,) to the network's log sigma, in place.
 
-    The network adds what it says to a constant per texel, which takes the change. ValueError for
-    a network that is asked about another grid than it answers on.
+    ValueError for a network that is asked about another grid than it answers on.
     """
-    if network.config.upsample != 1:
-        raise ValueError(f"upsample is {network.config.upsample}, must be 1 to calibrate sigma")
-    own = torch.from_numpy(change).to(network.first_log_sigma.device)
-    network.first_log_sigma += own[network.fill]
+    network.add_log_sigma(torch.from_numpy(change))

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from flowface_ros.align.landmarks_aligner import texel_matrix
 from flowface_ros.align.network.checkpoint import load_checkpoint, save_checkpoint
-from flowface_ros.align.network.config import NetworkConfig, preset
-from flowface_ros.align.network.flow_network import FlowNetwork, new_network
+from flowface_ros.align.network.config import preset
 from flowface_ros.align.network.head_constants import head_constants
-from flowface_ros.align.network.light_trunk import LandmarkTrunk
-from flowface_ros.head.atlas import texel_grid
+from flowface_ros.align.network.light_network import LightNetwork
+from flowface_ros.align.network.networks import Network, new_network
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.ema import WeightMean
 from flowface_ros.train.loss import LossWeights, flow_loss, stage_weights
@@ -30,7 +28,7 @@ _LARGEST_GRADIENT = 1.0
 class LossModule(nn.Module):
     """Network and loss as one module, so that parallel processes share gradients of all of it."""
 
-    def __init__(self, network: FlowNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -48,7 +46,7 @@ class LossModule(nn.Module):
 class Learner:
     """network: on its device. step: how many have been taken."""
 
-    def __init__(self, network: FlowNetwork, config: RunConfig, processes: Processes) -> None:
+    def __init__(self, network: Network, config: RunConfig, processes: Processes) -> None:
         self.config, self.processes = config, processes
         self.network = network.to(processes.device).train()
         _choose_trained(network, config.trunk_factor)
@@ -103,18 +101,15 @@ class Learner:
         self.step = int(training["step"])
 
 
-def start_network(config: RunConfig, model: HeadModel) -> FlowNetwork:
+def start_network(config: RunConfig, model: HeadModel) -> Network:
     """The untrained network of a run; the seed decides its random weights."""
-    chosen: NetworkConfig = preset(config.preset)
-    matrix = None
-    if chosen.first_flow == "landmarks":
-        matrix = texel_matrix(model, texel_grid(model, chosen.grid).points)
+    chosen = preset(config.preset)
     torch.manual_seed(config.seed)
-    return new_network(chosen, head_constants(chosen, model, matrix))
+    return new_network(chosen, head_constants(chosen, model))
 
 
-def _choose_trained(network: FlowNetwork, trunk_factor: float) -> None:
-    if not isinstance(network.encoder, LandmarkTrunk):
+def _choose_trained(network: Network, trunk_factor: float) -> None:
+    if not isinstance(network, LightNetwork):
         return
     for parameter in network.encoder.parameters():
         parameter.requires_grad_(trunk_factor > 0)
@@ -124,10 +119,10 @@ def _choose_trained(network: FlowNetwork, trunk_factor: float) -> None:
             parameter.requires_grad_(False)
 
 
-def _parameter_groups(network: FlowNetwork, config: RunConfig) -> list[dict[str, Any]]:
+def _parameter_groups(network: Network, config: RunConfig) -> list[dict[str, Any]]:
     """Weights decay, vectors do not; the light trunk has a rate of its own."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    light = isinstance(network.encoder, LandmarkTrunk)
+    light = isinstance(network, LightNetwork)
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             key = (light and name.startswith("encoder."), parameter.ndim >= 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from flowface_ros.align.network.config import FEATURE_STRIDE
-from flowface_ros.align.network.flow_network import FlowOutput
+from flowface_ros.align.network.flow_output import FlowOutput
 from flowface_ros.align.network.heatmap import HEATMAP_STRIDE
 from flowface_ros.train.batch import inside_crop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.align.network.networks import Network
 from flowface_ros.train.datasets.parts import ON_DISK, parse_data
 from flowface_ros.train.metrics import format_figures
 from flowface_ros.train.run_config import RunConfig
@@ -44,7 +44,7 @@ def _photographs(config: RunConfig) -> str:
 
 
 def write_model_card(
-    path: Path, network: FlowNetwork, config: RunConfig, step: int, world: int,
+    path: Path, network: Network, config: RunConfig, step: int, world: int,
     figures: dict[str, dict[str, float]],
 ) -> None:  # fmt: skip
     """Markdown: data, steps, figures, licence, atlas."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from flowface_ros.align.network.checkpoint import save_checkpoint
 from flowface_ros.align.network.config import preset
 from flowface_ros.align.network.export import export_onnx
-from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.align.network.networks import Network
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.train.augment import augment
@@ -200,9 +200,9 @@ class _Trainer:
         draw_curves(self.out)
         tqdm.write(f"step {step}\n{format_figures(figures)}")
 
-    def _mean(self) -> FlowNetwork:
+    def _mean(self) -> Network:
         mean = self.learner.mean.applied(self.learner.network)
-        assert isinstance(mean, FlowNetwork)
+        assert isinstance(mean, Network)
         return mean
 
     def _save(self) -> None:

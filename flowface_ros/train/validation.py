@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowface_ros.align.network.flow_network import FlowNetwork
+from flowface_ros.align.network.networks import Network
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.augment import augment, developed
 from flowface_ros.train.batch import Batch
@@ -67,7 +67,7 @@ def draw_validation(config: SynthConfig, count: int, workers: int) -> Validation
 
 
 @torch.no_grad()
-def answers(network: FlowNetwork, image: Tensor) -> tuple[NDArray, NDArray]:
+def answers(network: Network, image: Tensor) -> tuple[NDArray, NDArray]:
     """Positions (N, Q, 2) and log sigma (N, Q) for pictures (N, 3, S, S) uint8."""
     device = next(network.parameters()).device
     positions, sigmas = [], []
@@ -79,7 +79,7 @@ def answers(network: FlowNetwork, image: Tensor) -> tuple[NDArray, NDArray]:
 
 
 def validate(
-    network: FlowNetwork, model: HeadModel, pictures: ValidationSet
+    network: Network, model: HeadModel, pictures: ValidationSet
 ) -> dict[str, dict[str, float]]:
     """Figures by set of points, see `AlignmentMetrics`."""
     config = network.config
@@ -92,7 +92,7 @@ def validate(
     return metrics.figures()
 
 
-def calibrated(network: FlowNetwork, model: HeadModel, pictures: ValidationSet) -> FlowNetwork:
+def calibrated(network: Network, model: HeadModel, pictures: ValidationSet) -> Network:
     """The network, in place, with sigma made honest on these pictures."""
     position, log_sigma = answers(network, pictures.image)
     truth = pictures.truth
@@ -104,7 +104,7 @@ def calibrated(network: FlowNetwork, model: HeadModel, pictures: ValidationSet) 
     return network
 
 
-def draw_sheet(path: Path, network: FlowNetwork, pictures: ValidationSet) -> None:
+def draw_sheet(path: Path, network: Network, pictures: ValidationSet) -> None:
     """Pictures with every third texel: from truth (white) to answer, coloured by sigma from green
     (1 % of the crop or less) to red (10 % or more)."""
     count = min(_SHEET_ROWS * _SHEET_COLUMNS, len(pictures))

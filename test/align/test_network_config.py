@@ -18,7 +18,7 @@ def test_presets_survive_json(name: str) -> None:
 def test_presets_are_what_they_say() -> None:
     assert (PAPER.encoder, PAPER.grid, PAPER.iterations) == ("mit_b5", 64, 12)
     assert (PAPER.feature_channels, PAPER.update, PAPER.heatmap) == (128, "basic", False)
-    assert (LIGHT.encoder, LIGHT.first_flow) == ("landmark_trunk", "landmarks")
+    assert (LIGHT.encoder, LIGHT.grid) == ("landmark_trunk", 48)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_bad_fields_are_named(field: str, value: object) -> None:
 
 
 def test_combinations_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="landmark_trunk"):
-        preset("base", first_flow="landmarks")
+    with pytest.raises(ValueError, match="upsample"):
+        preset("light", upsample=2)
     with pytest.raises(ValueError, match="heatmap"):
         preset("base", heatmap=False)
     with pytest.raises(ValueError, match="preset"):
@@ -92,6 +92,6 @@ def test_constants_check_their_shapes() -> None:
         dataclasses.replace(good, valid=np.zeros_like(good.valid))
     with pytest.raises(ValueError, match="valid"):
         good.check(preset("light", grid=64))
-    with pytest.raises(ValueError, match="landmark_matrix"):
-        dataclasses.replace(good, landmark_matrix=None).check(LIGHT)
+    with pytest.raises(ValueError, match="landmarks"):
+        dataclasses.replace(good, landmarks=None).check(LIGHT)
     assert isinstance(good, AtlasConstants)

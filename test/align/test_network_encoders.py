@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from flowface_ros.align.network.fusion import AllScaleFusion, PyramidFusion  # noqa: E402
+from flowface_ros.align.network.fusion import AllScaleFusion  # noqa: E402
 from flowface_ros.align.network.light_trunk import (  # noqa: E402
     LANDMARK_NET,
     LandmarkTrunk,
@@ -136,11 +136,10 @@ def test_landmarks_stay_float32_under_autocast() -> None:
     assert torch.equal(plain, half)
 
 
-@pytest.mark.parametrize("fusion_class", [AllScaleFusion, PyramidFusion])
-def test_fusion_uses_every_level(fusion_class: type) -> None:
+def test_fusion_uses_every_level() -> None:
     torch.manual_seed(0)
     channels = (8, 12, 16, 20)
-    fusion = fusion_class(channels, 10, 14)
+    fusion = AllScaleFusion(channels, 10, 14)
     levels = [
         torch.randn(2, count, 16 >> index, 16 >> index, requires_grad=True)
         for index, count in enumerate(channels)

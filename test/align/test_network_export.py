@@ -17,8 +17,9 @@ from flowface_ros.align.network.config import PAPER, NetworkConfig, preset  # no
 from flowface_ros.align.network.constants import blank_constants  # noqa: E402
 from flowface_ros.align.network.export import export_onnx, load_onnx  # noqa: E402
 from flowface_ros.align.network.flops import network_cost, onnx_cost, total  # noqa: E402
-from flowface_ros.align.network.flow_network import FlowNetwork  # noqa: E402
+from flowface_ros.align.network.light_network import LightNetwork  # noqa: E402
 from flowface_ros.align.network.metadata import OPSET, read_metadata  # noqa: E402
+from flowface_ros.align.network.networks import Network, make_network  # noqa: E402
 from flowface_ros.align.onnx_session import DeviceError, OnnxSession, half_precision  # noqa: E402
 from flowface_ros.align.torch_runtime import TorchSession  # noqa: E402
 from flowface_ros.commands import weights as command  # noqa: E402
@@ -28,16 +29,19 @@ CONFIGS = {
     "basic": preset("paper", **SMALL),
     "heatmap": preset("base", **SMALL),
     "upsampled": preset("base", **SMALL, upsample=2, correlation="on_the_fly"),
-    "landmarks": preset("light", grid=16),
-    "trunk": preset("light", grid=16, first_flow="uv_mean", heatmap=False),
+    "light": preset("light", grid=16),
 }
 TOLERANCE_PX = 1e-3
 
 
-def random_network(config: NetworkConfig) -> FlowNetwork:
+def random_network(config: NetworkConfig) -> Network:
     """Random in every weight, with positions that move by some pixels."""
     torch.manual_seed(0)
-    network = FlowNetwork(config, blank_constants(config))
+    network = make_network(config, blank_constants(config))
+    if isinstance(network, LightNetwork):
+        for layer in (network.displacement, network.log_sigma):
+            torch.nn.init.normal_(layer.basis, std=0.01)
+        return network.eval()
     torch.nn.init.normal_(network.head.output.weight, std=0.5)
     if network.gate is not None:
         for parameter in network.gate.parameters():
@@ -51,7 +55,7 @@ def random_crops(config: NetworkConfig, batch: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def exported(request, tmp_path_factory) -> tuple[FlowNetwork, Path]:  # type: ignore[no-untyped-def]
+def exported(request, tmp_path_factory) -> tuple[Network, Path]:  # type: ignore[no-untyped-def]
     network = random_network(CONFIGS[request.param])
     path = tmp_path_factory.mktemp("network") / f"{request.param}.onnx"
     export_onnx(network, path, licence="CC0-1.0")
@@ -59,7 +63,7 @@ def exported(request, tmp_path_factory) -> tuple[FlowNetwork, Path]:  # type: ig
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_onnx_runtime_equals_torch(exported: tuple[FlowNetwork, Path], batch: int) -> None:
+def test_onnx_runtime_equals_torch(exported: tuple[Network, Path], batch: int) -> None:
     network, path = exported
     image = random_crops(network.config, batch)
     found = OnnxSession(path, "cpu").run(image=image)
@@ -67,14 +71,16 @@ def test_onnx_runtime_equals_torch(exported: tuple[FlowNetwork, Path], batch: in
         expected = network(torch.from_numpy(image).permute(0, 3, 1, 2) / 255.0)
     moved = (expected.position_px[-1] - expected.position_px[0]).abs().mean()
     assert float(moved) > 0.1
-    np.testing.assert_allclose(
-        found["position_px"], expected.position_px[-1].numpy(), atol=TOLERANCE_PX
-    )
-    np.testing.assert_allclose(found["log_sigma"], expected.log_sigma[-1].numpy(), atol=1e-4)
+    position, log_sigma = expected.position_px[-1], expected.log_sigma[-1]
+    if expected.irises is not None:
+        position = torch.cat([position, expected.irises[0]], dim=1)
+        log_sigma = torch.cat([log_sigma, expected.irises[1]], dim=1)
+    np.testing.assert_allclose(found["position_px"], position.numpy(), atol=TOLERANCE_PX)
+    np.testing.assert_allclose(found["log_sigma"], log_sigma.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])
-def test_torch_session_equals_onnx_session(exported: tuple[FlowNetwork, Path], batch: int) -> None:
+def test_torch_session_equals_onnx_session(exported: tuple[Network, Path], batch: int) -> None:
     network, path = exported
     ours, theirs = TorchSession(path, "cpu"), OnnxSession(path, "cpu")
     assert ours.inputs == theirs.inputs
@@ -87,7 +93,7 @@ def test_torch_session_equals_onnx_session(exported: tuple[FlowNetwork, Path], b
         np.testing.assert_allclose(found[name], value, atol=TOLERANCE_PX)
 
 
-def test_half_precision_keeps_positions(exported: tuple[FlowNetwork, Path]) -> None:
+def test_half_precision_keeps_positions(exported: tuple[Network, Path]) -> None:
     """Features in float16 may change a position by what features are worth, not by 1/8 px."""
     import onnxruntime
 
@@ -103,7 +109,7 @@ def test_half_precision_keeps_positions(exported: tuple[FlowNetwork, Path]) -> N
     np.testing.assert_allclose(found, expected["position_px"], atol=0.06)
 
 
-def test_file_describes_itself(exported: tuple[FlowNetwork, Path]) -> None:
+def test_file_describes_itself(exported: tuple[Network, Path]) -> None:
     network, path = exported
     metadata = read_metadata(path)
     assert metadata.config == network.config
@@ -111,18 +117,18 @@ def test_file_describes_itself(exported: tuple[FlowNetwork, Path]) -> None:
     model = onnx.load(str(path))
     assert [entry.version for entry in model.opset_import] == [OPSET]
     names = {node.name for node in model.graph.node}
-    assert set(metadata.float32_nodes) < names
+    assert set(metadata.float32_nodes) <= names
     assert not any("/update/" in name for name in metadata.float32_nodes)
     assert "textures" not in " ".join(array.name for array in model.graph.initializer)
 
 
-def test_costs_of_file_and_module_agree(exported: tuple[FlowNetwork, Path]) -> None:
+def test_costs_of_file_and_module_agree(exported: tuple[Network, Path]) -> None:
     network, path = exported
     from_torch = {cost.name: cost.gflop for cost in network_cost(network) if cost.gflop}
     from_file = {cost.name: cost.gflop for cost in onnx_cost(path) if cost.gflop}
-    # The file lacks the landmark head where nothing is made of its points.
-    loose = network.config.encoder == "landmark_trunk" and network.config.first_flow != "landmarks"
-    assert from_file == pytest.approx(from_torch, rel=0.01 if loose else 1e-6)
+    # Torch's counter leaves out products with a vector, of which the light network has one.
+    loose = isinstance(network, LightNetwork)
+    assert from_file == pytest.approx(from_torch, rel=2e-3 if loose else 1e-6)
 
 
 def test_files_that_are_no_network_are_named(tmp_path: Path) -> None:
@@ -133,22 +139,24 @@ def test_files_that_are_no_network_are_named(tmp_path: Path) -> None:
             reader(bad)
 
 
-def test_damaged_weights_are_named(exported: tuple[FlowNetwork, Path], tmp_path: Path) -> None:
+def test_damaged_weights_are_named(exported: tuple[Network, Path], tmp_path: Path) -> None:
+    light = isinstance(exported[0], LightNetwork)
+    lost = "project.0.weight" if light else "head.output.bias"
     model = onnx.load(str(exported[1]))
-    kept = [array for array in model.graph.initializer if "head.output.bias" not in array.name]
+    kept = [array for array in model.graph.initializer if lost not in array.name]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     # Where ONNX's own check has been passed by the name alone.
     model.graph.input.append(
-        onnx.helper.make_tensor_value_info("network.head.output.bias", onnx.TensorProto.FLOAT, [3])
+        onnx.helper.make_tensor_value_info(f"network.{lost}", onnx.TensorProto.FLOAT, [3])
     )
     path = tmp_path / "damaged.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=r"damaged\.onnx.*head\.output\.bias"):
+    with pytest.raises(ValueError, match=rf"damaged\.onnx.*{lost}"):
         load_onnx(path)
 
 
-def test_torch_session_refuses_what_it_cannot_do(exported: tuple[FlowNetwork, Path]) -> None:
+def test_torch_session_refuses_what_it_cannot_do(exported: tuple[Network, Path]) -> None:
     _, path = exported
     with pytest.raises(DeviceError, match="cuda:99"):
         TorchSession(path, "cuda:99")
@@ -181,13 +189,13 @@ def paper_gflop_by_hand() -> dict[str, float]:
         "update": 2e-9 * iterations * texels * (motion + gru),
         "head": 2e-9 * iterations * texels * head,
         "fusion": 2e-9 * fusion,
-        "correlation and first flow": 2e-9 * texels * cells * 128,
+        "between the modules": 2e-9 * texels * cells * 128,
     }
 
 
 @pytest.mark.slow
 def test_paper_preset_costs_by_hand() -> None:
-    costs = network_cost(FlowNetwork(PAPER, blank_constants(PAPER)))
+    costs = network_cost(make_network(PAPER, blank_constants(PAPER)))
     found = {cost.name: cost.gflop for cost in costs}
     for name, gflop in paper_gflop_by_hand().items():
         assert found[name] == pytest.approx(gflop, rel=1e-6), name

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ torch = pytest.importorskip("torch")
 from flowface_ros.align.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from flowface_ros.align.network.config import NetworkConfig, preset  # noqa: E402
 from flowface_ros.align.network.constants import AtlasConstants, blank_constants  # noqa: E402
-from flowface_ros.align.network.flow_network import FlowNetwork, new_network  # noqa: E402
+from flowface_ros.align.network.flow_network import FlowNetwork  # noqa: E402
 
 SMALL = {"encoder": "mit_b0", "crop_px": 64, "grid": 16, "correlation_levels": 3, "drop_path": 0.0}
 CONFIGS = {
@@ -18,28 +16,23 @@ CONFIGS = {
     "heatmap": preset("base", **SMALL, iterations=2),
     "gated": preset("base", **SMALL, iterations=2, first_flow="uv_mean"),
     "upsampled": preset("base", **SMALL, iterations=1, upsample=2, correlation="on_the_fly"),
-    "landmarks": preset("light", grid=16),
 }
 
 
 def partial_constants(config: NetworkConfig) -> AtlasConstants:
-    """Constants with a hole in the atlas and landmark rows that are all different."""
+    """Constants with a hole in the atlas."""
     rng = np.random.default_rng(0)
     blank = blank_constants(config)
     valid, output_valid = blank.valid.copy(), blank.output_valid.copy()
     valid[:5, 3:9] = False
     output_valid[-4:] = False
     inside = valid.ravel()
-    matrix = blank.landmark_matrix
-    if matrix is not None:
-        matrix = rng.dirichlet(np.ones(478), int(inside.sum())).astype(np.float32)
     return AtlasConstants(
         7,
         valid,
         output_valid if config.upsample > 1 else valid,
         blank.mean_position[inside],
         rng.normal(1.0, 0.3, int(inside.sum())).astype(np.float32),
-        matrix,
     )
 
 
@@ -69,16 +62,6 @@ def test_outputs_before_training_are_the_first_flow(name: str) -> None:
         assert log_sigma.shape == (2, count)
         torch.testing.assert_close(position, output.position_px[0], atol=1e-2, rtol=0)
         torch.testing.assert_close(log_sigma, output.log_sigma[0], atol=1e-2, rtol=0)
-
-
-def test_first_flow_from_landmarks() -> None:
-    network = make("landmarks")
-    constants = partial_constants(network.config)
-    with torch.no_grad():
-        output = network(crops(network))
-    expected = constants.landmark_matrix @ output.landmarks[..., :2].numpy() - 0.5
-    np.testing.assert_allclose(output.position_px[0].numpy(), expected, atol=1e-3)
-    np.testing.assert_allclose(output.log_sigma[0][1].numpy(), constants.log_sigma)
 
 
 def test_first_flow_from_uv_mean() -> None:
@@ -160,23 +143,6 @@ def test_sigma_stays_in_its_range() -> None:
     assert float(output.log_sigma[-1].max()) == pytest.approx(np.log(512.0))
 
 
-def test_positions_stay_float32_under_autocast() -> None:
-    network = make("landmarks")
-    batch = crops(network)
-    with torch.no_grad():
-        plain = network(batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            half = network(batch)
-    assert half.position_px[-1].dtype == torch.float32
-    torch.testing.assert_close(half.position_px[-1], plain.position_px[-1], atol=1e-3, rtol=0)
-
-
-def test_constants_must_fit() -> None:
-    constants = blank_constants(CONFIGS["landmarks"])
-    with pytest.raises(ValueError, match="landmark_matrix"):
-        FlowNetwork(CONFIGS["landmarks"], dataclasses.replace(constants, landmark_matrix=None))
-
-
 def test_checkpoint_restores_the_network(tmp_path) -> None:  # type: ignore[no-untyped-def]
     network = make("gated")
     randomise_head(network)
@@ -198,18 +164,3 @@ def test_damaged_checkpoints_are_named(tmp_path) -> None:  # type: ignore[no-unt
     torch.save({"version": 1}, bad)
     with pytest.raises(ValueError, match="config"):
         load_checkpoint(bad)
-
-
-def test_new_light_network_finds_the_landmark_nets_points() -> None:
-    """Before training, the answer is the landmark net's points, carried by the matrix."""
-    from flowface_ros.align.network.light_trunk import LANDMARK_NET, load_landmark_trunk
-
-    config = CONFIGS["landmarks"]
-    constants = partial_constants(config)
-    network = new_network(config, constants).eval()
-    image = crops(network)
-    with torch.no_grad():
-        points = load_landmark_trunk(LANDMARK_NET)(image).landmarks[..., :2]
-        answer = network(image).position_px[-1]
-    expected = constants.landmark_matrix @ points.numpy() - 0.5
-    np.testing.assert_allclose(answer.numpy(), expected, atol=1e-3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flowface_ros.align.embedding import landmark_points
 from flowface_ros.align.network.config import preset
 from flowface_ros.align.network.head_constants import frontal_positions, head_constants
 from flowface_ros.head.atlas import texel_grid
@@ -36,5 +37,16 @@ def test_constants_fit_their_config() -> None:
     assert constants.atlas_hash == model.atlas_hash
     assert constants.valid.shape == (64, 64)
     assert constants.output_valid.shape == (128, 128)
-    with pytest.raises(ValueError, match="landmark_matrix"):
-        head_constants(preset("light"), model)
+    assert constants.landmarks is None
+
+
+def test_constants_of_the_light_network() -> None:
+    model = load_builtin_head()
+    landmarks = head_constants(preset("light"), model).landmarks
+    assert landmarks is not None
+    np.testing.assert_allclose(landmarks.matrix.sum(axis=1), 1, atol=1e-3)
+    assert landmarks.skin_share.sum() == pytest.approx(1, abs=1e-5)
+    # The solve finds the head's axes in a view of the mean head from in front.
+    head = landmark_points(model).interpolate(model.triangles, model.template)
+    seen = 900 * head[:, :2] * [1, -1] + 128
+    np.testing.assert_allclose(landmarks.pose_solve @ seen, [[900, 0], [0, -900], [0, 0]], atol=0.5)

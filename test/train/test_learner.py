@@ -10,7 +10,7 @@ import torch
 
 from flowface_ros.align.network.config import NetworkConfig
 from flowface_ros.align.network.constants import blank_constants
-from flowface_ros.align.network.flow_network import FlowNetwork, new_network
+from flowface_ros.align.network.networks import Network, make_network, new_network
 from flowface_ros.train.ema import WeightMean
 from flowface_ros.train.learner import Learner
 from flowface_ros.train.processes import Processes, start_processes
@@ -39,7 +39,7 @@ def data(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return image, truth, truth[..., 0] > 10
 
 
-def weights(which: FlowNetwork) -> torch.Tensor:
+def weights(which: Network) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in which.parameters()])
 
 
@@ -120,7 +120,7 @@ def test_light_trunk_is_frozen_unless_told() -> None:
 
     for factor in (0.0, 0.1):
         config = preset("light")
-        network = FlowNetwork(config, blank_constants(config))
+        network = make_network(config, blank_constants(config))
         one = Learner(network, RunConfig(trunk_factor=factor), ALONE)
         trained = {n for n, p in network.named_parameters() if p.requires_grad}
         assert any(n.startswith("encoder.stages") for n in trained) == (factor > 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowface_ros.align.network.flow_network import FlowOutput
+from flowface_ros.align.network.flow_output import FlowOutput
 from flowface_ros.align.network.heatmap import HeatmapResult
 from flowface_ros.train.batch import inside_crop
 from flowface_ros.train.loss import (

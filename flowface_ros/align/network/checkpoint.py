@@ -11,13 +11,13 @@ import torch
 
 from flowface_ros.align.network.config import NetworkConfig
 from flowface_ros.align.network.constants import blank_constants
-from flowface_ros.align.network.flow_network import ATLAS_BUFFERS, FlowNetwork
+from flowface_ros.align.network.networks import Network, make_network, take_atlas
 
 CHECKPOINT_VERSION = 1
 
 
 def save_checkpoint(
-    path: Path, network: FlowNetwork, training: Mapping[str, Any] | None = None
+    path: Path, network: Network, training: Mapping[str, Any] | None = None
 ) -> None:
     """Write the network and, as `training`, anything of tensors and plain values besides.
 
@@ -36,7 +36,7 @@ def save_checkpoint(
     unfinished.replace(path)
 
 
-def load_checkpoint(path: Path) -> tuple[FlowNetwork, dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
     """The network, on the CPU, and what was saved as `training`.
 
     No code in the file is run. Raises ValueError that names the file and the field.
@@ -52,10 +52,8 @@ def load_checkpoint(path: Path) -> tuple[FlowNetwork, dict[str, Any]]:
         raise ValueError(f"{path}: fields missing: {', '.join(sorted(missing))}")
     try:
         config = NetworkConfig.from_json(content["config"])
-        network = FlowNetwork(config, blank_constants(config))
-        for name in ATLAS_BUFFERS:
-            if name in content["network"] and hasattr(network, name):
-                setattr(network, name, content["network"][name].clone())
+        network = make_network(config, blank_constants(config))
+        take_atlas(network, {name: t.clone() for name, t in content["network"].items()})
         network.load_state_dict(content["network"])
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: network: {error}") from error

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 Encoder = Literal["mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "landmark_trunk"]
 Correlation = Literal["volume", "on_the_fly"]
 Update = Literal["basic", "small"]
-FirstFlow = Literal["uv_mean", "landmarks", "heatmap"]
+FirstFlow = Literal["uv_mean", "heatmap"]
 
 FEATURE_STRIDE = 4
 """Crop pixels per cell of the fused image features, for every encoder."""
@@ -22,6 +22,9 @@ LANDMARK_TRUNK_CROP_PX = 256
 class NetworkConfig:
     """Every choice in the network; a doc line follows each field.
 
+    With the landmark trunk the network is the light one, which of these has crop_px, grid and the
+    range of sigma; the others are of the network with correlations.
+
     Raises ValueError, on construction, that names the field and what is allowed.
     """
 
@@ -32,7 +35,7 @@ class NetworkConfig:
     grid: int = 48
     """Side of the UV grid that is iterated on, texels; a multiple of 8 (the texture pyramid)."""
     encoder: Encoder = "landmark_trunk"
-    """Image encoder: a SegFormer MiT, or the trunk of the 478-point landmark net."""
+    """Image encoder: a SegFormer MiT, or, of the light network, the 478-point landmark net."""
     drop_path: float = 0.0
     """Stochastic depth of the MiT's last block while training (linear from 0), probability."""
     feature_channels: int = 48
@@ -59,8 +62,8 @@ class NetworkConfig:
     """`small` update only: channels of the motion features."""
     iterations: int = 2
     """Update iterations."""
-    first_flow: FirstFlow = "landmarks"
-    """Start from the 478 points, the mean position of each texel, or the heat map."""
+    first_flow: FirstFlow = "heatmap"
+    """Start from the mean position of each texel, or the heat map."""
     heatmap: bool = True
     """Global branch: a heat map over the whole crop per texel, gated into the first flow."""
     heatmap_channels: int = 64
@@ -100,8 +103,7 @@ class NetworkConfig:
                 self.crop_px,
                 f"{LANDMARK_TRUNK_CROP_PX} with the landmark trunk",
             )
-        elif self.first_flow == "landmarks":
-            raise ValueError("first_flow: 'landmarks' needs encoder 'landmark_trunk'")
+            _require(self.upsample == 1, "upsample", self.upsample, "1 with the landmark trunk")
         if self.first_flow == "heatmap" and not self.heatmap:
             raise ValueError("heatmap: must be true when first_flow is 'heatmap'")
         smallest = self.crop_px // FEATURE_STRIDE >> (self.correlation_levels - 1)

@@ -8,7 +8,8 @@ takes config and weights from it. Input and outputs:
     log_sigma    (batch, Q) float32, log of the standard deviation per axis, crop pixels
     presence     (batch,) float32, probability that the crop holds a face (landmark trunk only)
 
-Q: valid texels of the output grid in row-major order.
+Q: valid texels of the output grid in row-major order; of the light network the irises' ten points
+follow.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from flowface_ros.align.network.constants import blank_constants
-from flowface_ros.align.network.flow_network import ATLAS_BUFFERS, FlowNetwork
+from flowface_ros.align.network.constants import IRIS_COUNT, blank_constants
+from flowface_ros.align.network.light_network import LightNetwork
 from flowface_ros.align.network.metadata import OPSET, NetworkMetadata, load_model, metadata_of
+from flowface_ros.align.network.networks import Network, make_network, take_atlas
 
 FEATURE_SCOPES = ("fusion/", "heatmap/project/", "update/", "head/")
 """Scopes of the graph that hold features only. All other nodes may hold positions in pixels, for
@@ -38,7 +40,7 @@ which float16 is too coarse (1/8 px at 128 to 256). The landmark trunk ends in p
 class DeployedNetwork(nn.Module):
     """A baked network with the file's input and outputs."""
 
-    def __init__(self, network: FlowNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -47,21 +49,31 @@ class DeployedNetwork(nn.Module):
         names = ["position_px", "log_sigma"]
         return [*names, "presence"] if self.network.config.encoder == "landmark_trunk" else names
 
+    @property
+    def count(self) -> int:
+        """Points that are answered."""
+        if isinstance(self.network, LightNetwork):
+            return len(self.network.first_log_sigma) + IRIS_COUNT
+        return int(self.network.answered.numel())
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, crop_px, crop_px, 3) uint8 -> outputs in the order of `output_names`."""
         output = self.network(image.permute(0, 3, 1, 2).float() / 255.0, every_iteration=False)
         last = (output.position_px[-1], output.log_sigma[-1])
+        if output.irises is not None:
+            position, log_sigma = output.irises
+            last = torch.cat([last[0], position], dim=1), torch.cat([last[1], log_sigma], dim=1)
         if output.presence is None:
             return last
         return (*last, torch.sigmoid(output.presence))
 
 
-def deployed_network(network: FlowNetwork) -> DeployedNetwork:
+def deployed_network(network: Network) -> DeployedNetwork:
     """A baked copy on the CPU; the network is left as it was."""
     return DeployedNetwork(copy.deepcopy(network).cpu().float().bake()).eval()
 
 
-def export_onnx(network: FlowNetwork, path: Path, licence: str = "Apache-2.0") -> None:
+def export_onnx(network: Network, path: Path, licence: str = "Apache-2.0") -> None:
     """Write the network, with its UV encoding baked in, to an ONNX file.
 
     licence: SPDX expression for the weights.
@@ -69,7 +81,7 @@ def export_onnx(network: FlowNetwork, path: Path, licence: str = "Apache-2.0") -
     deployed = deployed_network(network)
     model = onnx.load_from_string(_trace(deployed))
     _expand_shared_weights(model.graph)
-    _declare_outputs(model.graph, int(deployed.network.answered.numel()))
+    _declare_outputs(model.graph, deployed.count)
     stored = {array.name for array in model.graph.initializer}
     nodes = [node.name for node in model.graph.node]
     metadata = NetworkMetadata(
@@ -147,11 +159,12 @@ def _expand_shared_weights(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _half_scopes(network: FlowNetwork) -> tuple[str, ...]:
+def _half_scopes(network: Network) -> tuple[str, ...]:
     """Prefixes of the names of nodes that half precision does no harm to."""
     scopes: tuple[str, ...] = FEATURE_SCOPES
-    if network.config.encoder != "landmark_trunk":
-        scopes = ("encoder/", *scopes)
+    if isinstance(network, LightNetwork):
+        return ()
+    scopes = ("encoder/", *scopes)
     return tuple(f"/network/{scope}" for scope in scopes)
 
 
@@ -164,13 +177,11 @@ def _declare_outputs(graph: onnx.GraphProto, count: int) -> None:
         output.CopyFrom(info)
 
 
-def _skeleton(metadata: NetworkMetadata, weights: Mapping[str, NDArray]) -> FlowNetwork:
+def _skeleton(metadata: NetworkMetadata, weights: Mapping[str, NDArray]) -> Network:
     """A network of the right shapes, whose atlas buffers are those of the file."""
-    network = FlowNetwork(metadata.config, blank_constants(metadata.config))
+    network = make_network(metadata.config, blank_constants(metadata.config))
     network.atlas_hash = metadata.atlas_hash
     network.landmark_offset_px = metadata.landmark_offset_px
-    for name in ATLAS_BUFFERS:
-        value = weights.get(f"network.{name}")
-        if value is not None and hasattr(network, name):
-            setattr(network, name, torch.from_numpy(np.array(value)))
+    own = {name.removeprefix("network."): array for name, array in weights.items()}
+    take_atlas(network, {name: torch.from_numpy(np.array(a)) for name, a in own.items()})
     return network.blank_bake()

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowface_ros.align.network.flow_network import FlowNetwork
+    from flowface_ros.align.network.networks import Network
 
 FLOP_PER_MAC = 2
-_REPEAT = re.compile(r"_\d+$")
-"""What the exporter adds to the scope of a module that is run again."""
+_REPEAT = re.compile(r"(\.\d+)?(_\d+)?$")
+"""A module's place in its list, and what the exporter adds to its scope when it is run again."""
 GIGA = 1e9
-OTHER = "correlation and first flow"
-"""What is computed between the modules: the volume, and the products with atlas constants."""
+OTHER = "between the modules"
+"""The correlation volume, and the products with atlas constants."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def total(costs: Sequence[ModuleCost]) -> ModuleCost:
     )
 
 
-def network_cost(network: FlowNetwork) -> list[ModuleCost]:
+def network_cost(network: Network) -> list[ModuleCost]:
     """Costs of a torch network; the UV encoding counts as baked, so it has constants only."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -54,12 +54,13 @@ def network_cost(network: FlowNetwork) -> list[ModuleCost]:
 
     from flowface_ros.align.network.export import deployed_network
 
+    kind = type(network).__name__
     learned = {name: _size(module.parameters()) for name, module in network.named_children()}
     baked = deployed_network(network).network
     side = network.config.crop_px
     # The counter does not know the CPU's fused attention.
     plain_attention = sdpa_kernel(SDPBackend.MATH)
-    with torch.no_grad(), plain_attention, FlopCounterMode(display=False, depth=2) as counter:
+    with torch.no_grad(), plain_attention, FlopCounterMode(display=False, depth=3) as counter:
         baked(torch.zeros(1, 3, side, side), every_iteration=False)
     flop = {
         module: sum(operations.values()) for module, operations in counter.get_flop_counts().items()
@@ -69,11 +70,11 @@ def network_cost(network: FlowNetwork) -> list[ModuleCost]:
             name,
             learned.get(name, 0),
             _size(module.buffers()),
-            flop.get(f"FlowNetwork.{name}", 0) / GIGA,
+            _flop_of(flop, f"{kind}.{name}") / GIGA,
         )
         for name, module in baked.named_children()
     ]
-    rest = sum(flop.get(f"FlowNetwork.{cost.name}", 0) for cost in costs)
+    rest = sum(_flop_of(flop, f"{kind}.{cost.name}") for cost in costs)
     own_buffers = _size(baked.buffers(recurse=False))
     return [*costs, ModuleCost(OTHER, 0, own_buffers, (flop["Global"] - rest) / GIGA)]
 
@@ -113,6 +114,13 @@ def cost_table(costs: Sequence[ModuleCost]) -> str:
         for cost in [*costs, total(costs)]
     ]
     return "\n".join(lines)
+
+
+def _flop_of(flop: Mapping[str, float], module: str) -> float:
+    """Of a module; a list of modules is none itself."""
+    if module in flop:
+        return flop[module]
+    return sum(value for name, value in flop.items() if _REPEAT.sub("", name) == module)
 
 
 def _size(tensors: Any) -> int:

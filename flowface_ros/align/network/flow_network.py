@@ -11,7 +11,6 @@ Shapes: B crops, G = grid, P = G * G texels of the whole square, Q valid texels 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,19 +19,15 @@ from torch import Tensor, nn
 from flowface_ros.align.network.config import FEATURE_STRIDE, NetworkConfig
 from flowface_ros.align.network.constants import AtlasConstants, nearest_valid
 from flowface_ros.align.network.correlation import CorrelationLookup
-from flowface_ros.align.network.fusion import AllScaleFusion, PyramidFusion
+from flowface_ros.align.network.flow_output import FlowOutput
+from flowface_ros.align.network.fusion import AllScaleFusion
 from flowface_ros.align.network.heatmap import (
     HEATMAP_STRIDE,
     Heatmap,
     HeatmapGate,
     HeatmapResult,
 )
-from flowface_ros.align.network.light_trunk import (
-    LANDMARK_NET,
-    LandmarkTrunk,
-    load_landmark_trunk,
-)
-from flowface_ros.align.network.mit_encoder import MIT_VARIANTS, EncodedImage, MitEncoder
+from flowface_ros.align.network.mit_encoder import MIT_VARIANTS, MitEncoder
 from flowface_ros.align.network.update import FlowHead, context_count, make_update
 from flowface_ros.align.network.upsample import ConvexUpsample
 from flowface_ros.align.network.uv_encoding import (
@@ -42,34 +37,12 @@ from flowface_ros.align.network.uv_encoding import (
     uv_template,
 )
 
-ATLAS_BUFFERS = ("fill", "answered", "first_log_sigma", "first_position", "landmark_matrix")
-"""Buffers that come from AtlasConstants; their sizes depend on the atlas."""
-
-
-@dataclass(frozen=True)
-class FlowOutput:
-    """The network's answer and what a loss needs besides.
-
-    position_px: N + 1 tensors (B, Q, 2), crop pixels, pixel centres at integers; [0] is the first
-        flow, [-1] the answer.
-    log_sigma: N + 1 tensors (B, Q), log of the standard deviation per axis, crop pixels.
-    heatmap: the global branch's answer for all P texels of the iterated grid, or None.
-    landmarks: (B, 478, 3) of the light trunk, in its own pixels (corner at 0), or None.
-    presence: (B,) logit that there is a face, or None.
-    """
-
-    position_px: list[Tensor]
-    log_sigma: list[Tensor]
-    heatmap: HeatmapResult | None
-    landmarks: Tensor | None
-    presence: Tensor | None
-
 
 class FlowNetwork(nn.Module):
     """See the module's docstring. `config` and `atlas` say everything about its structure."""
 
-    encoder: MitEncoder | LandmarkTrunk
-    fusion: AllScaleFusion | PyramidFusion
+    encoder: MitEncoder
+    fusion: AllScaleFusion
     uv: UvEncoding | BakedUvEncoding
     heatmap: Heatmap | None
     gate: HeatmapGate | None
@@ -78,7 +51,6 @@ class FlowNetwork(nn.Module):
     answered: Tensor
     first_log_sigma: Tensor
     first_position: Tensor
-    landmark_matrix: Tensor
 
     def __init__(self, config: NetworkConfig, atlas: AtlasConstants) -> None:
         """Raises ValueError where the constants do not fit the configuration."""
@@ -88,14 +60,10 @@ class FlowNetwork(nn.Module):
         self.atlas_hash = atlas.atlas_hash
         self.landmark_offset_px = atlas.landmark_offset_px
         fine, coarse = config.feature_channels, config.coarse_channels
-        if config.encoder == "landmark_trunk":
-            self.encoder = LandmarkTrunk()
-            self.fusion = PyramidFusion(self.encoder.channels, fine, coarse)
-        else:
-            self.encoder = MitEncoder(MIT_VARIANTS[config.encoder], config.drop_path)
-            self.fusion = AllScaleFusion(
-                self.encoder.channels, fine, coarse if config.heatmap else None
-            )
+        self.encoder = MitEncoder(MIT_VARIANTS[config.encoder], config.drop_path)
+        self.fusion = AllScaleFusion(
+            self.encoder.channels, fine, coarse if config.heatmap else None
+        )
         self.uv = UvEncoding(
             config.grid, config.texture_channels, config.uv_channels, self._uv_template()
         )
@@ -134,8 +102,6 @@ class FlowNetwork(nn.Module):
         if self.config.first_flow == "uv_mean":
             mean = atlas.mean_position * self.config.crop_px - 0.5
             self.register_buffer("first_position", torch.from_numpy(mean.astype(np.float32)))
-        if self.config.first_flow == "landmarks":
-            self.register_buffer("landmark_matrix", torch.from_numpy(atlas.landmark_matrix))
 
     def forward(self, image: Tensor, every_iteration: bool = True) -> FlowOutput:
         """image (B, 3, crop_px, crop_px) RGB in [0, 1] -> FlowOutput.
@@ -149,7 +115,7 @@ class FlowNetwork(nn.Module):
         if self.heatmap is not None:
             assert features.coarse is not None
             heatmap = self.heatmap(features.coarse, uv.heatmap_features)
-        first = self._first_flow(encoded, image.shape[0], heatmap, uv.context)
+        first = self._first_flow(image.shape[0], heatmap, uv.context)
         volume = self.lookup.prepare(uv.features, features.fine)
 
         hidden = uv.hidden.expand(image.shape[0], -1, -1, -1)
@@ -173,9 +139,15 @@ class FlowNetwork(nn.Module):
             [position for position, _ in answers],
             [log_sigma for _, log_sigma in answers],
             heatmap,
-            encoded.landmarks,
-            encoded.presence,
+            None,
+            None,
         )
+
+    def add_log_sigma(self, change: Tensor) -> None:
+        """Add a constant (Q,) to what is said; ValueError where another grid is answered on."""
+        if self.config.upsample != 1:
+            raise ValueError(f"upsample is {self.config.upsample}, must be 1 to calibrate sigma")
+        self.first_log_sigma += change.to(self.first_log_sigma.device)[self.fill]
 
     def bake(self) -> FlowNetwork:
         """Replace the UV encoding by its present output; for inference only. Returns self."""
@@ -189,20 +161,12 @@ class FlowNetwork(nn.Module):
         self.uv = BakedUvEncoding(self._uv_template())
         return self.eval()
 
-    def _first_flow(
-        self, encoded: EncodedImage, batch: int, heatmap: HeatmapResult | None, context: Tensor
-    ) -> Tensor:
+    def _first_flow(self, batch: int, heatmap: HeatmapResult | None, context: Tensor) -> Tensor:
         """-> (B, P, 2), crop pixels."""
         if self.config.first_flow == "heatmap":
             assert heatmap is not None
             return heatmap.position_px
-        if self.config.first_flow == "landmarks":
-            assert encoded.landmarks is not None
-            with torch.autocast(encoded.landmarks.device.type, enabled=False):
-                points = encoded.landmarks[..., :2].float() + self.landmark_offset_px
-                first = torch.matmul(self.landmark_matrix, points)
-        else:
-            first = self.first_position.expand(batch, -1, -1)
+        first = self.first_position.expand(batch, -1, -1)
         first = first[:, self.fill]
         if heatmap is None or self.gate is None:
             return first
@@ -235,14 +199,6 @@ class FlowNetwork(nn.Module):
     def _square(self, flat: Tensor) -> Tensor:
         """(B, C, P) -> (B, C, G, G)."""
         return flat.reshape(-1, int(flat.shape[1]), self.config.grid, self.config.grid)
-
-
-def new_network(config: NetworkConfig, atlas: AtlasConstants) -> FlowNetwork:
-    """A network to be trained: random, but for the light trunk, which is the landmark net."""
-    network = FlowNetwork(config, atlas)
-    if isinstance(network.encoder, LandmarkTrunk):
-        network.encoder = load_landmark_trunk(LANDMARK_NET)
-    return network
 
 
 def _to_rows(grid: Tensor) -> Tensor:

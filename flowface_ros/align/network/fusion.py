@@ -48,44 +48,7 @@ class AllScaleFusion(nn.Module):
         return ImageFeatures(fine, coarse)
 
 
-class PyramidFusion(nn.Module):
-    """Top-down sum of projected levels, wide where maps are small and narrow where large."""
-
-    def __init__(self, channels: Sequence[int], fine: int, coarse: int) -> None:
-        super().__init__()
-        widths = [coarse if index >= COARSE_LEVEL else fine for index in range(len(channels))]
-        self.project = nn.ModuleList(
-            nn.Conv2d(count, width, 1) for count, width in zip(channels, widths, strict=True)
-        )
-        self.narrow = nn.Conv2d(coarse, fine, 1)
-        self.smooth_coarse = _separable(coarse)
-        self.smooth_fine = _separable(fine)
-
-    def forward(self, levels: Sequence[Tensor]) -> ImageFeatures:
-        """Levels (B, C_i, H / s, W / s), s = 4, 8, 16, ... -> ImageFeatures."""
-        above = self.project[-1](levels[-1])
-        for index in range(len(levels) - 2, COARSE_LEVEL - 1, -1):
-            above = self.project[index](levels[index]) + _double(above)
-        coarse = self.smooth_coarse(above)
-        above = self.narrow(coarse)
-        for index in range(COARSE_LEVEL - 1, -1, -1):
-            above = self.project[index](levels[index]) + _double(above)
-        return ImageFeatures(self.smooth_fine(above), coarse)
-
-
-def _separable(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
-        nn.Conv2d(channels, channels, 1),
-    )
-
-
 def _resize(level: Tensor, like: Tensor) -> Tensor:
     if level.shape[-2:] == like.shape[-2:]:
         return level
     return functional.interpolate(level, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _double(level: Tensor) -> Tensor:
-    return functional.interpolate(level, scale_factor=2.0, mode="bilinear", align_corners=False)
