@@ -17,7 +17,7 @@ TRUTH_KEYS = {"position_error_mm", "rotation_error_deg", "vertex_error_mm", "ssm
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_demo_tracks_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_tracks_and_reports(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--out", str(tmp_path)]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["synthetic"].keys() >= KEYS | TRUTH_KEYS
@@ -27,4 +27,4 @@ def test_demo_tracks_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for name in ("synthetic", "carphone", "astronaut"):
         assert (tmp_path / f"{name}.webm").stat().st_size > 10_000
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
-    assert "position error, mm" in capsys.readouterr().out
+    assert "position error, mm" in capfd.readouterr().out
