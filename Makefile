@@ -1,5 +1,6 @@
 # make demo    track a synthetic recording and real clips live; pictures, report, in out/demo/
 # make test    the fast tests (about five minutes on two cores)
+# make test-slow  rebuilds, downloads, documentation, a soak of 20 minutes; about an hour
 # make lint    ruff and mypy
 # make bench   timings and figures, in out/bench/
 # make docs    docs/ and the API as a web site, in out/docs/; a warning is an error
