@@ -224,7 +224,7 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = harness.parser(__doc__.splitlines()[0])
     parser.add_argument("--mediapipe-python", type=Path, metavar="PYTHON", help="to compare with")
-    parser.add_argument("--aligner", default="landmarks", help="landmarks or network")
+    parser.add_argument("--aligner", default="network", help="network (default) or landmarks")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of --aligner network")
     parser.add_argument("--first-seed", type=int, default=0, help="of the synthetic people")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/")

@@ -81,7 +81,7 @@ class Record:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = harness.parser(__doc__ or "")
-    parser.add_argument("--aligner", choices=ALIGNERS, default="landmarks")
+    parser.add_argument("--aligner", choices=ALIGNERS, default=ALIGNERS[0])
     parser.add_argument("--weights", type=Path, help="ONNX file of the network aligner")
     parser.add_argument("--bags", type=Path, metavar="DIR", help="keep the recordings here")
     options = parser.parse_args(arguments)

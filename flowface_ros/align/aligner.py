@@ -21,7 +21,8 @@ from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
-ALIGNERS = ("landmarks", "network")
+ALIGNERS = ("network", "landmarks")
+"""The first is the one that is used unless another is asked for."""
 
 LIGHT_NETWORK = WEIGHTS_FOLDER / "flow_light.onnx"
 """The network that ships."""

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="picture (.png, .jpg; a contact sheet of several inputs) or video (.mp4) to write",
     )
-    parser.add_argument("--aligner", default="landmarks", help="landmarks or network")
+    parser.add_argument("--aligner", default="network", help="network (default) or landmarks")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of --aligner network")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or tensorrt:N")
     parser.add_argument("--grid", type=int, default=48, help="texels a side (default: 48)")

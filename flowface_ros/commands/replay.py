@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option = parser.add_argument_group("in the place of the parameter file's").add_argument
     add_option("--cameras", nargs="+", metavar="NAME", help="primary first (default: all)")
     add_option("--rig-frame", help="of the results (default: the first camera's optical frame)")
-    add_option("--aligner", choices=("landmarks", "network"), help="default: landmarks")
+    add_option("--aligner", choices=("network", "landmarks"), help="default: network")
     add_option("--weights", help="ONNX file of the network aligner")
     add_option("--head", dest="head_file", help="head model (default: the built-in one)")
     add_option("--device", help="auto (default), cpu, cuda:N or tensorrt:N")

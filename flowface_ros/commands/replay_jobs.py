@@ -38,7 +38,7 @@ class ReplayOptions:
 
     cameras: tuple[str, ...] = ()
     rig_frame: str = ""
-    aligner: str = "landmarks"
+    aligner: str = "network"
     weights: str = ""
     head_file: str = ""
     runtime: str = "onnx"

@@ -54,12 +54,14 @@ class AlignSettings(NodeSettings):
     """Of nodes that look at images."""
 
     aligner: str = parameter(
-        "landmarks",
-        "landmarks: 478 points of a face landmark network; network: a trained flow network",
+        ALIGNERS[0],
+        "network: a trained alignment network; landmarks: 478 points of a face landmark network",
         choices=ALIGNERS,
         read_only=True,
     )
-    weights: str = parameter("", "ONNX file of the network aligner", read_only=True)
+    weights: str = parameter(
+        "", "ONNX file of the network aligner; empty: the one that ships", read_only=True
+    )
     runtime: str = parameter(
         "onnx", "what runs the network aligner", choices=("onnx", "torch"), read_only=True
     )

@@ -19,11 +19,7 @@ from flowface_ros.align.crop import Crop
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
-from flowface_ros.track.texture_alignment import (
-    Reference,
-    align_texture,
-    detail_of,
-)
+from flowface_ros.track.texture_alignment import Floats, Reference, align_texture, detail_of
 from flowface_ros.track.textured_skin import POSE, SkinView, TexturedSkin
 
 Array = NDArray[np.float64]
@@ -36,8 +32,13 @@ _FRESH_S = 10.0
 """Looks are kept for so long and then replaced by the next from there: light changes."""
 _PATTERN_GAIN = 0.1
 """Share of each picture in the mean of what no motion of a head explains."""
+_JUMP = 1.0
+"""Sigmas by which a point's part of that changes when it is another than before, as when a hand
+comes or goes; then it starts anew."""
 _MODEL_SHARE = 0.1
 """Share of the points' information that counts when motions are fitted to an answer."""
+_FITS = 3
+"""Each with less weight on what the one before did not explain."""
 _RIDGE = 0.01
 """Weight of a motion's prior in that fit: it only has to be well posed."""
 
@@ -101,14 +102,13 @@ class TextureMemory:
         That part is the person's shape and the aligner's habits, which last, and shaking, which
         does not.
         """
-        motions = view.motions.reshape(len(view.motions), -1)
-        weighted = motions * np.tile(_MODEL_SHARE / sigma.astype(np.float32) ** 2, 2)
-        normal = (weighted @ motions.T).astype(np.float64) + _RIDGE * np.eye(len(motions))
-        amounts = np.linalg.solve(normal, weighted @ (said - view.places).T.ravel())
-        explained = view.places + np.tensordot(amounts, view.motions, 1).T
+        lasting = np.zeros_like(said) if self._pattern is None else self._pattern
+        explained = view.places + _explained(said - view.places - lasting, sigma, view.motions)
         pattern = said - explained
         if self._pattern is not None:
-            pattern = self._pattern + _PATTERN_GAIN * (pattern - self._pattern)
+            change = pattern - self._pattern
+            jumped = np.linalg.norm(change, axis=1) > _JUMP * sigma
+            pattern = self._pattern + np.where(jumped[:, None], 1.0, _PATTERN_GAIN) * change
         self._pattern = pattern
         return np.asarray(explained + pattern)
 
@@ -126,6 +126,21 @@ class TextureMemory:
         if any(look.stamp_ns - k.stamp_ns <= _FRESH_S * 1e9 for k in near):
             return
         self._kept = [k for k in self._kept if k not in near] + [look]
+
+
+def _explained(shifts: Array, sigma: Array, motions: Floats) -> Array:
+    """What motions (M, 2, N) make of shifts (N, 2), by least squares that outliers do not pull."""
+    flat = motions.reshape(len(motions), -1)
+    wanted = shifts.T.ravel()
+    weights = _MODEL_SHARE / sigma**2
+    for _ in range(_FITS):
+        weighted = flat * np.tile(weights, 2).astype(np.float32)
+        normal = (weighted @ flat.T).astype(np.float64) + _RIDGE * np.eye(len(flat))
+        amounts = np.linalg.solve(normal, weighted @ wanted)
+        explained = np.tensordot(amounts, motions, 1).T
+        off = np.linalg.norm(shifts - explained, axis=1) / (_JUMP * sigma)
+        weights = _MODEL_SHARE / (sigma * (1 + off**2)) ** 2
+    return np.asarray(explained)
 
 
 def _angle_deg(a: Array, b: Array) -> float:

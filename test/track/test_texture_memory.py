@@ -67,6 +67,23 @@ def test_pictures_that_show_nothing_leave_answers_near_where_they_are(head: Text
     assert errors.steadied.mean() == pytest.approx(errors.said.mean(), rel=0.2)
 
 
+def test_points_that_were_covered_are_believed_again_at_once(head: TexturedHead) -> None:
+    memory = TextureMemory(head.skin)
+    state = head.turned(0.0)
+    crop = head.crop(state)
+    truth = head.pixels(state)
+    covered = (truth[:, 0] > np.median(truth[:, 0]))[:, None]
+    (blank,) = cut(np.full((480, 640, 3), 90, np.uint8), [crop])
+    errors = []
+    for index in range(30):
+        said = truth + covered * [45.0, 30.0] if 5 <= index < 25 else truth
+        observation = head.observation(said, index)
+        answer = memory.steadied(blank, crop, head.camera, state, observation)
+        errors.append(np.linalg.norm(answer.pixels - truth, axis=1)[head.skin.rows].mean())
+    assert max(errors[:5]) < 0.1
+    assert max(errors[25:]) < 1.0
+
+
 def test_what_cannot_be_compared_is_returned_as_it_is(head: TexturedHead) -> None:
     state = head.turned(0.0)
     crop = head.crop(state)
