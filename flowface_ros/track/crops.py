@@ -71,6 +71,10 @@ class HeadHistory:
             rotation=compose_rotvecs(ahead * turn, np.asarray(state.rotation)),
         )
 
+    def views(self, id: str) -> tuple[str, ...]:
+        """Cameras that saw a head in the last set."""
+        return self._last[id].views
+
     def forget_before(self, stamp_ns: int) -> None:
         """Drop heads that nobody has published since."""
         if self._stamp_ns < stamp_ns:

@@ -117,12 +117,14 @@ def align_texture(
     motions: Floats,
     start: Array,
     smoother: Smoother,
+    trust: float = 1.0,
 ) -> Array:
     """Amounts (M,) of the motions after which the picture looks as the references do.
 
     places: (N, 2) crop pixels where the points are said to be. seen: (N,) which of them show.
     motions: (M, 2, N) crop pixels by which one standard deviation of each moves the points.
-    start: (M,) amounts to begin with. references: at least one.
+    start: (M,) amounts to begin with. references: at least one. trust: in where the points are
+    said to be; by as much the motions' standard deviations are less.
     """
     amounts = start.copy()
     known = np.stack([r.seen & seen for r in references], axis=1).astype(np.float32)
@@ -134,8 +136,8 @@ def align_texture(
         weights = _weights(difference, known)
         dx, dy = detail.gradients_at(at)
         jacobian = dx * motions[:, 0] + dy * motions[:, 1]
-        normal = (jacobian * weights.sum(axis=1)) @ jacobian.T + np.eye(len(motions))
-        slope = jacobian @ (weights * difference).sum(axis=1) + amounts
+        normal = (jacobian * weights.sum(axis=1)) @ jacobian.T + trust**2 * np.eye(len(motions))
+        slope = jacobian @ (weights * difference).sum(axis=1) + trust**2 * amounts
         step = np.linalg.solve(normal.astype(np.float64), -slope)
         amounts += step
         if np.abs(np.tensordot(step.astype(np.float32), motions, 1)).max() < _STOP_PX:

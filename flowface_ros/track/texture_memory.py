@@ -35,6 +35,9 @@ _PATTERN_GAIN = 0.1
 _JUMP = 1.0
 """Sigmas by which a point's part of that changes when it is another than before, as when a hand
 comes or goes; then it starts anew."""
+_TRUST_IN_RIGS = 4.0
+"""How many times more an answer is trusted where several views see the head: what one of them
+gets wrong the others put right, unless it clings to it."""
 _MODEL_SHARE = 0.1
 """Share of the points' information that counts when motions are fitted to an answer."""
 _FITS = 3
@@ -69,10 +72,12 @@ class TextureMemory:
         camera: Camera,
         state: HeadState,
         observation: Observation,
+        alone: bool = True,
     ) -> Observation:
         """The observation of a picture, in step with earlier pictures; this one is remembered.
 
         picture: the crop (S, S, 3) uint8 RGB. state: of the head about then, as predicted.
+        alone: no other view sees the head.
         An observation that lacks some of the aligner's points, and one of a head that is not
         wholly before the camera, are returned as they are.
         """
@@ -85,7 +90,14 @@ class TextureMemory:
         detail = detail_of(picture)
         if references := self._references(view.direction):
             self._amounts = align_texture(
-                detail, view.seen, references, places, view.motions, self._amounts, skin.smoother
+                detail,
+                view.seen,
+                references,
+                places,
+                view.motions,
+                self._amounts,
+                skin.smoother,
+                1.0 if alone else _TRUST_IN_RIGS,
             )
         places = places + np.tensordot(self._amounts, view.motions, 1).T
         reference = Reference(detail.values_at(places), view.seen)

@@ -237,7 +237,8 @@ class ViewAligner:
         memory = self._memories.setdefault((frame.camera.name, look.id), TextureMemory(self._skin))
         state = self._history.at(look.id, frame.stamp_ns)
         (picture,) = cut(frame.image, [look.crop])
-        return memory.steadied(picture, look.crop, frame.camera, state, observation)
+        alone = set(self._history.views(look.id)) <= {frame.camera.name}
+        return memory.steadied(picture, look.crop, frame.camera, state, observation, alone)
 
 
 def _as_sent(observation: Observation) -> Observation:
