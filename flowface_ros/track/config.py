@@ -23,7 +23,7 @@ ALIGNER_STEADY = SteadyConfig(
     field_length=0.04,
 )
 """Of the `landmarks` aligner, by `tools/measure_steady.py` on 60 synthetic people. The light
-network's are a quarter less; with these, poses of the demo's recording are within their ellipses."""
+network's are a quarter less; with these, the demo's poses are within their ellipses."""
 
 ALIGNER_NOISE = NoiseConfig(
     correlation_length=0.05, correlation_share=0.8, tempering=0.5, steady=ALIGNER_STEADY
