@@ -119,9 +119,8 @@ def joined(parts: list[Samples]) -> Samples:
 def learned(samples: Samples, learning: NDArray[np.bool_]) -> tuple[ShapeRegression, dict]:
     """The regression, and how its answers for several views add up, found on people that the
     regression which gave them had not seen."""
-    features, shape, person = (
-        a[learning] for a in (samples.features, samples.shape, samples.person)
-    )
+    features, shape = samples.features[learning], samples.shape[learning]
+    person = samples.person[learning]
     answers = np.zeros_like(shape)
     fold = (person // _HELD_OUT) % _FOLDS
     for k in range(_FOLDS):
@@ -134,9 +133,8 @@ def report(
     samples: Samples, kept_out: NDArray[np.bool_], network: ShapeRegression, fusion: dict
 ) -> None:
     """Error of the face of the neutral shape, and whether the stated variance is honest."""
-    features, shape, person = (
-        a[kept_out] for a in (samples.features, samples.shape, samples.person)
-    )
+    features, shape = samples.features[kept_out], samples.shape[kept_out]
+    person = samples.person[kept_out]
     answers = network.answers(features)
     people, first = np.unique(person, return_index=True)
     for name, rows in (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flowface_ros.fit.shape_prior_features import FEATURES, RESIDUALS, TOWARD
 from flowface_ros.head.model import HeadModel
@@ -67,11 +67,11 @@ def learn(features: Array, shape: Array, person: NDArray[np.int64]) -> ShapeRegr
     parts = ShapeRegression(middle, vectors[:, ::-1][:, :_COMPONENTS], empty, empty, empty)
     columns = regressors(parts, features)
     mean = weight @ columns
-    deviation = np.sqrt(weight @ (columns - mean) ** 2) + 1e-9
+    deviation = np.asarray(np.sqrt(weight @ (columns - mean) ** 2) + 1e-9, np.float64)
     held = np.clip((columns - mean) / deviation, -_CLIP, _CLIP)
     weighted = held * weight[:, None]
     normal = weighted.T @ held + _RIDGE * np.eye(held.shape[1])
-    weights = np.linalg.solve(normal, weighted.T @ shape)
+    weights = np.asarray(np.linalg.solve(normal, weighted.T @ shape), np.float64)
     return ShapeRegression(middle, parts.components, mean, deviation, weights)
 
 
@@ -127,7 +127,7 @@ def write_onnx(
     nodes: list[Any] = []
     constants: dict[str, NDArray] = {}
 
-    def constant(name: str, value: NDArray | float | int, kind: type = np.float32) -> str:
+    def constant(name: str, value: ArrayLike, kind: type = np.float32) -> str:
         constants[name] = np.asarray(value, kind)
         return name
 
