@@ -23,13 +23,25 @@ from flowface_ros.bag.images import decode_compressed_image
 
 Track = Callable[..., tuple[Any, Robot]]
 
+_TRIES = 6
+
 
 def call(robot: Robot, kind: Any, name: str, request: Any) -> Any:
-    client = robot.node.create_client(kind, name)
-    assert client.wait_for_service(PATIENCE_S)
+    client = found_client(robot, kind, name)
     future = client.call_async(request)
     assert robot.wait(future.done), f"{name} does not answer"
     return future.result()
+
+
+def found_client(robot: Robot, kind: Any, name: str) -> Any:
+    """A client that has found its service. Discovery may lose one for good, once in some hundred
+    nodes; another one finds it."""
+    for _ in range(_TRIES):
+        client = robot.node.create_client(kind, name)
+        if client.wait_for_service(PATIENCE_S / _TRIES):
+            return client
+        robot.node.destroy_client(client)
+    raise AssertionError(f"no service {name}")
 
 
 def change(robot: Robot, transition: int) -> bool:
