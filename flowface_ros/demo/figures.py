@@ -26,7 +26,7 @@ class Limit:
 
 
 COMMON_LIMITS = (
-    Limit("share of the sets that was answered", ("answered_share",), low=0.1),
+    Limit("share of the sets that was answered", ("answered_share",), low=0.2),
     Limit("share of the sets that did not reach the tracker", ("lost_share",), high=0.1),
     Limit("share of the answers with a tracked head", ("tracked",), low=0.8),
     Limit("latency from publisher to answer, 95th percentile, ms", ("latency_ms", "p95"), high=1e3),

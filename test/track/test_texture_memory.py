@@ -9,12 +9,12 @@ import pytest
 from textured_world import TexturedHead, play
 from track_world import FakeAligner, FakeFinder, World, camera_at, facing
 
+from flowface_ros.align.aligner import Picture
 from flowface_ros.align.crop import cut
 from flowface_ros.head.model import HeadModel
 from flowface_ros.track.config import TrackerConfig
 from flowface_ros.track.pipeline import Tracker
 from flowface_ros.track.texture_memory import TextureMemory
-from flowface_ros.track.view_aligner import ViewAligner
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,18 @@ def test_heads_that_are_gone_are_forgotten(model: HeadModel) -> None:
 def test_without_memory_answers_are_the_aligners(model: HeadModel) -> None:
     camera = camera_at("camera", [0, 0, 0], [1, 0, 0])
     world = World(model, [camera], [lambda t: facing(model, [1, 0, 0])])
-    views = ViewAligner(
-        model, FakeAligner(world), FakeFinder(world), TrackerConfig(texture_memory=False)
-    )
-    assert views._skin is None
+    changed = []
+    for remembers in (False, True):
+        config = TrackerConfig(texture_memory=remembers)
+        tracker = Tracker(model, FakeAligner(world), FakeFinder(world), config)
+        for index in range(5):
+            tracker.update(world.frames(index))
+        (frame,) = world.frames(5)
+        (alignment,) = tracker._views.align([frame]).alignments
+        (answer,) = FakeAligner(world).align_faces(
+            Picture(frame.image, camera.name, frame.stamp_ns),
+            FakeFinder(world).detect_faces(frame.image),
+        )
+        changed.append(np.abs(alignment.observation.pixels - answer.observation.pixels).max())
+    assert changed[0] < 1e-3
+    assert changed[1] > 0.1
