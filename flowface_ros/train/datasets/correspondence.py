@@ -117,24 +117,3 @@ def _rough_pose(builtin: HeadModel, anchors: Anchors) -> tuple[Array, NDArray[np
             f"{1e3 * _ANCHOR_MISFIT_M:.0f}): other units, or not a face"
         )
     return pose, kept
-
-
-def write_correspondence(path: Path, value: Correspondence) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        triangle=value.points.triangle,
-        barycentric=value.points.barycentric,
-        found=value.found,
-        vertex_count=value.vertex_count,
-    )
-
-
-def read_correspondence(path: Path) -> Correspondence:
-    """ValueError names the file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            points = SurfacePoints(file["triangle"], file["barycentric"])
-            return Correspondence(points, file["found"], int(file["vertex_count"]))
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: not a correspondence: {error}; delete it") from error
