@@ -27,6 +27,8 @@ _LAST_ANGLE = np.deg2rad(89.9)
 """The table of start values ends here (rad) for a lens that never folds back."""
 _INSIDE = 1 - 1e-9
 """And at this fraction of the radius where another one folds back, or has a pole."""
+_DIRECTIONS = 64
+"""Around the axis, in which the decentred mapping is searched for folds."""
 _RESIDUAL = 1e-12
 """Newton's method stops at this distance (z = 1 plane), a hundredth of the promised 1e-10."""
 _ITERATIONS = 40
@@ -43,9 +45,10 @@ class BrownConrady:
         self._tilt = _tilt_homography(tau_x, tau_y) if tau_x or tau_y else None
         self._max_radius = _fold_radius(self._k)
         last = min(np.arctan(_INSIDE * self._max_radius), _LAST_ANGLE)
-        angle = np.linspace(0.0, last, InverseTable.SIZE)
-        radius = np.tan(angle)
+        radius = np.tan(np.linspace(0.0, last, InverseTable.SIZE))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            if any(self._k[2:4]) or any(self._k[8:12]):
+                self._max_radius = min(self._max_radius, self._first_fold(radius))
             distorted = radius * _radial(self._k, radius**2)[0]
         self._start = InverseTable(radius, distorted)
 
@@ -85,6 +88,16 @@ class BrownConrady:
         rays = np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         return rays, valid & in_front
+
+    def _first_fold(self, radius: Array) -> float:
+        """The last of growing radii (n,) before the mapping folds back in some direction.
+
+        Further out, points may have the right orientation again but pixels that nearer ones have.
+        """
+        direction = np.linspace(0.0, 2 * np.pi, _DIRECTIONS, endpoint=False)[:, None]
+        _, _, xx, xy, yx, yy = self._distort(radius * np.cos(direction), radius * np.sin(direction))
+        folded = ~(xx * yy - xy * yx > 0).all(axis=0)
+        return float(radius[np.argmax(folded) - 1]) if folded.any() else np.inf
 
     def _undistort(self, target: Array) -> tuple[Array, Mask]:
         """Solve distort(x, y) = target (N, 2) by Newton's method from the radial solution.

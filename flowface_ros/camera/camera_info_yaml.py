@@ -34,7 +34,7 @@ def read_camera_info_yaml(
     model = fields.text(key) if key else "plumb_bob"
     with naming(fields.path, ""):
         return camera_from_values(
-            name or (fields.text("camera_name") if "camera_name" in fields else fields.path.stem),
+            name or _camera_name(fields),
             fields.integer("image_width"),
             fields.integer("image_height"),
             model,
@@ -62,6 +62,14 @@ def write_camera_info_yaml(path: str | Path, camera: Camera) -> None:
     for field, (key, rows, columns) in _MATRICES.items():
         document[field] = {"rows": rows, "cols": columns, "data": values[key].tolist()}
     dump_yaml(path, document)
+
+
+def _camera_name(fields: Fields) -> str:
+    if "camera_name" not in fields:
+        return fields.path.stem
+    name = fields.get("camera_name")
+    # Drivers write a serial number without quotes, which YAML takes for a number.
+    return str(name) if isinstance(name, int) else fields.text("camera_name")
 
 
 def _matrix(fields: Fields, key: str) -> Array:

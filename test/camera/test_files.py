@@ -197,6 +197,8 @@ def test_camera_info_of_old_programs(tmp_path):
     for line in ("", "camera_model: plumb_bob\n"):
         text = CAMERA_INFO.replace("distortion_model: plumb_bob\n", line)
         assert read_camera_info_yaml(write(tmp_path, "a.yaml", text)).lens.model == "plumb_bob"
+    text = CAMERA_INFO.replace("narrow_stereo", "14012345")
+    assert read_camera_info_yaml(write(tmp_path, "a.yaml", text)).name == "14012345"
     text = CAMERA_INFO.replace("distortion_model: plumb_bob", "camera_model: magic")
     with pytest.raises(CameraFileError, match="distortion_model is 'magic'"):
         read_camera_info_yaml(write(tmp_path, "a.yaml", text))

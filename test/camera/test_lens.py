@@ -195,6 +195,20 @@ def test_rational_pole_ends_the_valid_region():
     np.testing.assert_array_equal(valid, [True, True, False, False])
 
 
+def test_points_beyond_a_fold_in_one_direction_are_not_valid():
+    """Past the diagonal where p1 and p2 fold this lens back, its image runs outwards again."""
+    k = [0, 0, 0, 0.0084, 0.1042, 0.1367, -0.0039, 0.2192, 0.0039, -0.0004, 0.002, 0.0039]
+    camera = unit_camera(Lens("rational_polynomial", k))
+    radii = np.linspace(0, 2, 401)
+    points = np.stack([-radii * np.sqrt(0.5), radii * np.sqrt(0.5), np.ones_like(radii)], axis=-1)
+    pixels, valid = camera.project(points)
+    assert valid[radii < 1.15].all()
+    assert not valid[radii > 1.4].any()
+    normalised, found = camera.undistort(pixels[valid])
+    assert found.all()
+    np.testing.assert_allclose(normalised, points[valid, :2], atol=1e-6)
+
+
 def test_points_close_to_the_fold_still_come_back():
     camera = unit_camera(Lens("plumb_bob", [-0.25, 0.01, 0.002, -0.001, 0]))
     angle = np.linspace(0, 2 * np.pi, 400)
