@@ -106,10 +106,11 @@ def _closest_in_triangle(p, corners, weights):  # type: ignore[no-untyped-def]
         weights[2] = 1.0
     else:
         va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
-        if vc <= 0 and d1 >= 0 and d3 <= 0:
+        # Scans have triangles with two corners at one place: an edge without length is passed over.
+        if vc <= 0 and d1 >= 0 and d3 <= 0 and d1 > d3:
             weights[1] = d1 / (d1 - d3)
             weights[0] = 1 - weights[1]
-        elif vb <= 0 and d2 >= 0 and d6 <= 0:
+        elif vb <= 0 and d2 >= 0 and d6 <= 0 and d2 > d6:
             weights[2] = d2 / (d2 - d6)
             weights[0] = 1 - weights[2]
         elif va <= 0 and d4 >= d3 and d5 >= d6:

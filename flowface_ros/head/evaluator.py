@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ _Array = NDArray[np.float64]
 
 _KEPT_SELECTIONS = 2
 """Sets of unknowns whose columns are kept: those of a fit, and of a shape that is held."""
+
+_KEPT_MODELS = 2
+"""Heads whose evaluators are kept: an evaluator holds its head, tens of megabytes, in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,15 +268,10 @@ class SurfaceEvaluator:
             )
 
 
-_vertex_evaluators: WeakKeyDictionary[HeadModel, SurfaceEvaluator] = WeakKeyDictionary()
-
-
+@lru_cache(maxsize=_KEPT_MODELS)
 def vertex_evaluator(model: HeadModel) -> SurfaceEvaluator:
-    """The evaluator of all vertices, kept as long as the model is."""
-    evaluator = _vertex_evaluators.get(model)
-    if evaluator is None:
-        evaluator = _vertex_evaluators[model] = SurfaceEvaluator.of_vertices(model)
-    return evaluator
+    """The evaluator of all vertices; those of the last models asked for are kept."""
+    return SurfaceEvaluator.of_vertices(model)
 
 
 def _blank(shape: tuple[int, ...], out: _Array | None) -> _Array:

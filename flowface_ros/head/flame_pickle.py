@@ -174,6 +174,8 @@ def as_array(name: str, value: Any) -> NDArray:
     """The numeric array that a value of the dictionary stands for; ValueError names it."""
     try:
         return _as_array(value)
+    except RecursionError as error:
+        raise ValueError(f"{name}: an array that holds itself") from error
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(f"{name}: {error}") from error
 

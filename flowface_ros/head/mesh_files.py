@@ -33,17 +33,15 @@ def read_mesh_file(path: Path) -> MeshFile:
         vertices, polygons = read_ply(path)
     else:
         raise ValueError(f"{path}: meshes are read from {' and '.join(SUFFIXES)} files")
-    triangles = _triangulated(polygons)
     if not len(vertices):
         raise ValueError(f"{path}: has no vertices")
     if not np.isfinite(vertices).all():
         raise ValueError(f"{path}: has vertices that are not finite")
-    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(vertices):
-        raise ValueError(
-            f"{path}: faces use vertices {triangles.min()} to {triangles.max()}, "
-            f"there are {len(vertices)}"
-        )
-    return MeshFile(vertices, triangles)
+    low = min((min(polygon, default=0) for polygon in polygons), default=0)
+    high = max((max(polygon, default=0) for polygon in polygons), default=0)
+    if low < 0 or high >= len(vertices):
+        raise ValueError(f"{path}: faces use vertices {low} to {high}, there are {len(vertices)}")
+    return MeshFile(vertices, _triangulated(polygons))
 
 
 def write_mesh_file(

@@ -99,7 +99,8 @@ class HeadModel:
     uv_triangles: (F, 3) int32, rows of `uv` for each triangle corner.
     atlas_hash: uint64 of the UV layout that the networks were trained on: `hash_atlas` of the head
         that defines the atlas; a head that was registered to that atlas carries the same value.
-    landmarks: named SurfacePoints: "sellion" (1), "ibug68" (68), "mediapipe478" (478).
+    landmarks: named SurfacePoints: "sellion" (1), "ibug68" (68), and where the head knows them
+        "left_iris", "right_iris" (1).
     vertex_groups: named (n,) int32 vertex indices, names as in `VERTEX_GROUP_NAMES`. "skin" is the
         outer skin: the island of the atlas that networks are asked about.
     blendshapes: how joint rotations are reported as ARKit weights; None when the head has no
@@ -277,6 +278,8 @@ class HeadModel:
         check_shape("blendshapes/joints", joints, (len(names),))
         check_shape("blendshapes/rotations", rotations, (len(names), 3))
         check_range("blendshapes/joints", joints, len(self.parents))
+        if np.any(joints == 0):
+            raise ValueError("blendshapes/joints has the root, which never rotates")
         if not np.isfinite(rotations).all():
             raise ValueError("blendshapes/rotations holds values that are not finite")
         frozen = JointBlendshapes(names=names, joints=joints, rotations=rotations)

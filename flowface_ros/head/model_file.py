@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.head.checks import digest
+from flowface_ros.head.checks import check_shape, digest
 from flowface_ros.head.model import FIELD_DTYPES, HeadModel, JointBlendshapes
 from flowface_ros.head.surface import SurfacePoints
 
@@ -121,7 +121,7 @@ def _check_header(arrays: dict[str, NDArray]) -> dict[str, Any]:
         raise ValueError("header: missing; not a head model file")
     try:
         header = json.loads(str(arrays.pop("header")))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"header: not readable: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("header: not that of a head model file")
@@ -158,6 +158,7 @@ def _model_from_arrays(arrays: dict[str, NDArray]) -> HeadModel:
         values[name] = str(arrays[name])
     for name in text[3:]:
         values[name] = tuple(arrays[name].ravel().tolist())
+    check_shape("atlas_hash", arrays["atlas_hash"], ())
     values["atlas_hash"] = int(arrays["atlas_hash"])
     values["landmarks"] = _landmarks(arrays)
     prefix = "vertex_groups/"

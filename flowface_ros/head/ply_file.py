@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +44,16 @@ def read_ply(path: Path) -> tuple[NDArray[np.float64], list[list[int]]]:
             rows = _read_binary(data, start, order, elements)
         else:
             rows = _read_ascii(data[start:].decode("ascii").split(), elements)
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        faces = rows.get("face", {})
+        polygons: Any = next((faces[name] for name in _FACE_LISTS if name in faces), [])
+        corners = [[int(i) for i in polygon] for polygon in polygons]
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(f"{path}: not a PLY file that can be read: {error}") from None
     missing = [name for name in "xyz" if name not in rows.get("vertex", {})]
     if missing:
         raise ValueError(f"{path}: vertices have no {', '.join(missing)}")
     vertices = np.stack([np.asarray(rows["vertex"][name], np.float64) for name in "xyz"], axis=1)
-    faces = rows.get("face", {})
-    polygons = next((faces[name] for name in _FACE_LISTS if name in faces), [])
-    return vertices, [[int(i) for i in polygon] for polygon in polygons]
+    return vertices, corners
 
 
 def write_ply(path: Path, vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> None:
@@ -95,7 +97,8 @@ def _kind(name: str) -> str:
     return _TYPES[name]
 
 
-_Rows = dict[str, dict[str, list]]
+_Rows = dict[str, dict[str, Any]]
+"""Columns of each element by name: numbers, or a list for each row."""
 
 
 def _read_ascii(words: list[str], elements: list[_Element]) -> _Rows:
@@ -124,7 +127,7 @@ def _read_binary(data: bytes, at: int, order: str, elements: list[_Element]) -> 
         if all(p.count_kind is None for p in element.properties):
             kind = np.dtype([(p.name, order + p.kind) for p in element.properties])
             table = np.frombuffer(data, kind, element.count, at)
-            rows[element.name] = {p.name: list(table[p.name]) for p in element.properties}
+            rows[element.name] = {p.name: table[p.name] for p in element.properties}
             at += table.nbytes
         else:
             rows[element.name], at = _read_lists(data, at, order, element)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -39,6 +40,18 @@ def test_points_of_the_surface_find_themselves(toy: HeadModel, seed: int) -> Non
     points = np.einsum("nk,nki->ni", weights, toy.template.astype(float)[toy.triangles[triangle]])
     _, places = ClosestPoints(toy.template, toy.triangles).query(points)
     np.testing.assert_allclose(places, points, atol=1e-9)
+
+
+@pytest.mark.parametrize("corners", [[0, 0, 1], [0, 1, 0], [0, 1, 1], [0, 0, 0]])
+def test_a_triangle_without_area_is_the_segment_that_it_is(corners: list[int]) -> None:
+    """Scans have some: corners at one place, as vertices of their own or the same one."""
+    vertices = np.array([[0.0, 0, 0], [2, 0, 0], [0, 0, 0], [2, 0, 0]])
+    points = np.array([[-1.0, 1, 0], [0.5, 1, 0], [5, 1, 1], [0.5, 0, 0], [0, 0, 0]])
+    length = 2.0 * (1 in corners)
+    expected = np.clip(points, 0, [length, 0, 0])
+    for same in (corners, [corners[0], corners[1], corners[2] + 2]):
+        _, places = ClosestPoints(vertices, np.array([same], np.int32)).query(points)
+        np.testing.assert_allclose(places, expected, atol=1e-12)
 
 
 def test_features_choose_between_close_sheets() -> None:

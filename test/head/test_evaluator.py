@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +155,17 @@ def test_what_is_kept_between_calls_never_shows(toy: HeadModel) -> None:
     before = evaluator.positions(state)
     offsets += 0.01
     assert np.abs(evaluator.positions(state) - before).min() > 1e-5
+
+
+def test_heads_that_are_not_used_any_more_are_forgotten(toy: HeadModel) -> None:
+    head = replace(toy)
+    kept = weakref.ref(head)
+    pose_vertices(head, neutral_state(toy))
+    del head
+    for _ in range(3):
+        pose_vertices(replace(toy), neutral_state(toy))
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_model_without_pose_correctives(toy: HeadModel) -> None:

@@ -250,6 +250,13 @@ def test_a_bad_sparse_matrix_is_named(
         as_array("J", read_flame_pickle(path)["J"])
 
 
+def test_a_selection_of_itself_is_refused() -> None:
+    selection = flame_pickle._Select()
+    selection.__setstate__({"a": selection, "idxs": array_state()})
+    with pytest.raises(ValueError, match="weights: an array that holds itself"):
+        as_array("weights", selection)
+
+
 @settings(max_examples=150, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_a_damaged_file_raises_nothing_else(

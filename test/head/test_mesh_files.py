@@ -34,6 +34,12 @@ def test_obj_with_everything(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mesh.triangles, [[0, 1, 2], [0, 2, 3], [0, 1, 2]])
 
 
+PLY_FACE = (
+    "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+    "property float z\nelement face 1\nproperty list uchar uint vertex_indices\nend_header\n0 0 0\n"
+)
+
+
 def ply_text(order: str) -> bytes:
     header = (
         f"ply\nformat {order} 1.0\ncomment made by hand\nelement vertex 4\nproperty uchar red\n"
@@ -78,6 +84,10 @@ def test_ply_of_any_order(tmp_path: Path, order: str) -> None:
             "ply\nformat ascii 1.0\nelement vertex 0\nproperty float x\nend_header\n",
             "y, z",
         ),
+        ("a.obj", "v 0 0 0\nf 1 1 99999999999\n", "faces use vertices 0 to 99999999998"),
+        ("a.ply", PLY_FACE + "3 0 0 4294967295\n", "faces use vertices 0 to 4294967295"),
+        ("a.ply", PLY_FACE + "3 0 0 nan\n", "cannot convert float NaN"),
+        ("a.ply", PLY_FACE.replace("list uchar ", "") + "3\n", "not a PLY file that can be read"),
         ("a.stl", "", ".obj and .ply"),
     ],
 )

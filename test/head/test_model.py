@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from flowface_ros.head.model import HeadModel, hash_atlas
+from flowface_ros.head.model import HeadModel, JointBlendshapes, hash_atlas
 from flowface_ros.head.surface import SurfacePoints
 
 
@@ -82,6 +82,12 @@ def test_landmarks_must_lie_on_the_mesh(toy: HeadModel) -> None:
 def test_an_unknown_vertex_group_is_named(toy: HeadModel) -> None:
     with pytest.raises(ValueError, match="'moustache'"):
         rebuilt(toy, vertex_groups={"moustache": np.array([0])})
+
+
+def test_the_root_takes_no_blendshape(toy: HeadModel) -> None:
+    jaw_open = JointBlendshapes(names=("jawOpen",), joints=np.array([0]), rotations=np.ones((1, 3)))
+    with pytest.raises(ValueError, match="blendshapes/joints has the root"):
+        rebuilt(toy, blendshapes=jaw_open)
 
 
 def test_arrays_are_read_only_and_apart_from_the_callers(toy: HeadModel) -> None:

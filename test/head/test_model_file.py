@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowface_ros.head.checks import digest
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import read_head, write_head
 
@@ -94,7 +95,7 @@ def test_a_file_without_header_is_foreign(file: Path) -> None:
         read_head(rewritten(file, header=None))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"x"', "{}", '{"format": "other"}'])
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', "{}", '{"format": "other"}', "[" * 9**5])
 def test_a_foreign_header(file: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"changed\.npz: header"):
         read_head(rewritten(file, header=np.array(text)))
@@ -106,6 +107,15 @@ def test_a_later_version_says_so(file: Path) -> None:
     header["format_version"] = 99
     with pytest.raises(ValueError, match="format_version is 99, this program reads 1"):
         read_head(rewritten(file, header=np.array(json.dumps(header))))
+
+
+def test_a_misshapen_number_with_a_true_hash_is_named(file: Path) -> None:
+    with np.load(file) as archive:
+        header = json.loads(str(archive["header"]))
+    pair = np.zeros(2, np.uint64)
+    header["sha256"]["atlas_hash"] = digest(pair)
+    with pytest.raises(ValueError, match=r"changed\.npz: atlas_hash has shape \(2,\)"):
+        read_head(rewritten(file, atlas_hash=pair, header=np.array(json.dumps(header))))
 
 
 class Bomb:
