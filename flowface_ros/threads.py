@@ -1,4 +1,4 @@
-"""How many threads numerical libraries take; import nothing numerical before."""
+"""Cores, and how many threads numerical libraries take of them; import nothing numerical before."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def keep_blas_to_one_thread() -> None:
     """
     for variable in _VARIABLES:
         os.environ.setdefault(variable, "1")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

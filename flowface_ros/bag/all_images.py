@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.bag.camera_topics import find_cameras
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import BagReader
-from flowface_ros.bag.replay import find_cameras
 
 
 def image_total(bag: BagReader, cameras: Collection[str]) -> int:

@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from flowface_ros.bag.face_messages import read_face, read_mesh, stamp_ns
+from flowface_ros.bag.camera_topics import CAMERA_INFO, camera_name
+from flowface_ros.bag.face_messages import read_face, read_mesh, read_transform, stamp_ns
 from flowface_ros.bag.reader import BagReader, open_bag
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_info
 from flowface_ros.evaluate.tracking import Alignment, Face, Mesh, Recording, Tracking
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.rigid import apply, transform
+from flowface_ros.rigid import apply
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,6 @@ _FACES = "flowface_ros/msg/FaceArray"
 _MESHES = "flowface_ros/msg/FaceMesh"
 _MODEL = "flowface_ros/msg/HeadModel"
 _ALIGNMENTS = ("flowface_ros/msg/FaceAlignment", "flowface_ros/msg/FaceAlignmentArray")
-_INFO = "sensor_msgs/msg/CameraInfo"
 _SAME_TIME_NS = 1000
 """A message that was recorded within this of its stamp was written by a replay, not received."""
 
@@ -83,8 +82,8 @@ def read_recording(
         truth,
         prediction,
         cameras,
-        _model_of(truth, known),
-        _model_of(prediction, known),
+        find_model(truth.mesh, known),
+        find_model(prediction.mesh, known),
         alignments,
     )
 
@@ -101,14 +100,19 @@ def find_topics(bag: BagReader, namespace: str | None = None) -> FaceTopics:
         return not topic.startswith(TRUTH_NAMESPACE + "/")
 
     def of_type(kind: str) -> list[str]:
-        return [name for name, topic in bag.topics.items() if topic.type == kind and mine(name)]
+        return [name for name, found in bag.types.items() if found == kind and mine(name)]
 
     faces = of_type(_FACES)
-    if len(faces) != 1:
-        where = f" in namespace {namespace}" if namespace is not None else ""
-        found = f"several FaceArray topics ({', '.join(faces)})" if faces else "no FaceArray topic"
-        hint = "; name the namespace of one" if faces else ""
-        raise ValueError(f"{bag.path} has {found}{where}{hint}")
+    if not faces:
+        where = "of a tracker" if namespace is None else f"in namespace {namespace}"
+        others = [name for name, kind in bag.types.items() if kind == _FACES]
+        hint = f"; it has {', '.join(others)}" if others else ""
+        raise ValueError(f"{bag.path} has no FaceArray topic {where} with messages{hint}")
+    if len(faces) > 1:
+        raise ValueError(
+            f"{bag.path} has several FaceArray topics ({', '.join(faces)}); "
+            "name the namespace of one"
+        )
     return FaceTopics(
         faces[0], _beside(faces[0], of_type(_MESHES)), _beside(faces[0], of_type(_MODEL))
     )
@@ -145,8 +149,6 @@ def read_tracking(
             meshes[stamp, message.id] = message
         else:
             mesh = read_head_model(message)
-    if not arrays:
-        raise ValueError(f"{bag.path}: {topics.faces} has no messages")
     stamps = sorted(arrays)
     target = frame or arrays[stamps[0]].header.frame_id
     faces = [
@@ -215,38 +217,33 @@ def read_head_model(message: Any) -> Mesh:
     )
 
 
-def _model_of(tracking: Tracking, known: list[HeadModel]) -> HeadModel | None:
-    if tracking.mesh is None:
-        return None
-    return next((m for m in known if m.model_hash == tracking.mesh.model_hash), None)
+def find_model(mesh: Mesh | None, known: Iterable[HeadModel]) -> HeadModel | None:
+    """The head model that a mesh is of; None when it is not known."""
+    return next((m for m in known if mesh is not None and m.model_hash == mesh.model_hash), None)
 
 
 def read_transforms(bag: BagReader, transforms: Transforms) -> None:
-    """Fill transforms with all of a bag's /tf_static and /tf."""
+    """Fill transforms with all of a bag's /tf_static and /tf, but those that are not rigid."""
     present = [name for name in ("/tf_static", "/tf") if name in bag.topics]
     for topic, _, message in bag.messages(present):
         for stamped in message.transforms:
-            matrix = _matrix(stamped.transform)
             parent, child = stamped.header.frame_id, stamped.child_frame_id
-            if topic == "/tf_static":
-                transforms.set_static(parent, child, matrix)
-            else:
-                transforms.add(parent, child, matrix, stamp_ns(stamped))
-
-
-def _matrix(message: Any) -> Array:
-    t, q = message.translation, message.rotation
-    return transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
+            try:
+                matrix = read_transform(stamped)
+                if topic == "/tf_static":
+                    transforms.set_static(parent, child, matrix)
+                else:
+                    transforms.add(parent, child, matrix, stamp_ns(stamped))
+            except ValueError:
+                pass  # of any part of the robot; who needs the frame is told that it is unknown
 
 
 def _read_cameras(
     bag: BagReader, transforms: Transforms, frame: str
 ) -> Mapping[str, Callable[[int], Camera]]:
     """Cameras by the name of their topics; the first CameraInfo of each holds."""
-    infos: dict[str, Any] = {}
-    topics = [name for name, topic in bag.topics.items() if topic.type == _INFO]
-    for topic in topics:
-        infos[camera_name(topic)] = next(bag.messages([topic]))[2]
+    topics = [name for name, kind in bag.types.items() if kind == CAMERA_INFO]
+    infos = {camera_name(topic): next(bag.messages([topic]))[2] for topic in topics}
     if not infos:
         raise ValueError(f"{bag.path} has no CameraInfo")
 
@@ -260,11 +257,6 @@ def _read_cameras(
         return at
 
     return {name: camera_over_time(name, info) for name, info in infos.items()}
-
-
-def camera_name(topic: str) -> str:
-    """Name of the camera that a topic such as /left/camera_info or /left/image_raw belongs to."""
-    return topic.strip("/").split("/image")[0].removesuffix("/camera_info")
 
 
 def _read_alignments(bag: BagReader) -> list[Alignment]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.bag.evaluation_input import camera_name
+from flowface_ros.bag.camera_topics import camera_sources
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.bag.images import decode_any_image, encode_jpeg
 from flowface_ros.bag.reader import BagReader, open_bag
@@ -29,7 +27,6 @@ _MARGIN = 0.25
 """Of the mesh's size, around it."""
 _SEARCH_NS = 50_000_000
 """How far an image's stamp may be from the moment that it shows."""
-_IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +103,14 @@ def _window(camera: Camera, vertices: NDArray[np.floating]) -> tuple[int, int, i
 
 
 def _image_near(bag: BagReader, camera: str, stamp: int) -> NDArray[np.uint8] | None:
-    """RGB of the camera's image nearest to a stamp; None when there is none near."""
-    topics = [
-        name
-        for name, topic in bag.topics.items()
-        if topic.type in _IMAGES and camera_name(name) == camera
-    ]
-    if not topics:
-        return None
-    nearby: Sequence[tuple[str, int, Any]] = list(
-        bag.messages(topics[:1], stamp - _SEARCH_NS, stamp + _SEARCH_NS)
-    )
+    """RGB of the camera's image nearest to a stamp; None when there is none near that can be
+    decoded."""
+    sources = camera_sources(bag.types, compressed_first=False)
+    topics = [source.image_topic for source in sources if source.name == camera]
+    nearby = [m for _, _, m in bag.messages(topics, stamp - _SEARCH_NS, stamp + _SEARCH_NS)]
     if not nearby:
         return None
-    return decode_any_image(min(nearby, key=lambda item: abs(stamp_ns(item[2]) - stamp))[2])
+    try:
+        return decode_any_image(min(nearby, key=lambda message: abs(stamp_ns(message) - stamp)))
+    except ValueError:
+        return None

@@ -23,6 +23,8 @@ from flowface_ros.rigid import apply, inverse, transform
 from flowface_ros.track.tracked_head import TrackedHead, face_pose, face_pose_covariance
 
 _NS = 1_000_000_000
+_UNIT = 10e-3
+"""How far the squared length of a quaternion may be from 1, as in tf2."""
 
 
 class MessageTypes(Protocol):
@@ -205,6 +207,18 @@ def tf_message(types: MessageTypes, transforms: Sequence[tuple[str, str, NDArray
             for parent, child, matrix, time_ns in transforms
         ]
     )
+
+
+def read_transform(message: Any) -> NDArray[np.float64]:
+    """parent_from_child (4, 4) of a TransformStamped.
+
+    Raises ValueError for a quaternion that is not of length 1, as near as tf2 wants it.
+    """
+    t, q = message.transform.translation, message.transform.rotation
+    quaternion = np.array([q.x, q.y, q.z, q.w])
+    if not abs(quaternion @ quaternion - 1) < _UNIT:
+        raise ValueError(f"the quaternion of {message.child_frame_id!r} is not of length 1")
+    return transform(Rotation.from_quat(quaternion).as_matrix(), [t.x, t.y, t.z])
 
 
 @dataclass(frozen=True, eq=False)

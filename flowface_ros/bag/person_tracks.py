@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from flowface_ros.bag.evaluation_input import find_topics, read_head_model
+from flowface_ros.bag.evaluation_input import find_model, find_topics, read_head_model
 from flowface_ros.bag.face_messages import FaceRecord, read_face, read_mesh, stamp_ns
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.evaluate.tracking import Mesh
@@ -73,10 +73,7 @@ def read_tracks(
     if not faces:
         raise ValueError(f"{path}: {topics.faces} has no faces")
     people = tuple(_person(name, faces, meshes) for name in sorted({key[0] for key in faces}))
-    known = (load_builtin_head(), *heads)
-    model = None
-    if mesh is not None:
-        model = next((m for m in known if m.model_hash == mesh.model_hash), None)
+    model = find_model(mesh, (load_builtin_head(), *heads))
     steps = np.diff(sorted(stamps))
     return BagTracks(people, mesh, model, float(np.median(steps)) * 1e-9 if len(steps) else 1.0)
 

@@ -60,6 +60,8 @@ class BagReader:
             raise BagError(f"{self.path}: cannot be read as a bag: {_reason(error)}") from error
         self._types = _types_of(self._reader.connections)
         self.topics: dict[str, Topic] = _topics(self._reader.connections)
+        self.types = {name: topic.type for name, topic in self.topics.items() if topic.count}
+        """Of the topics that have messages."""
         self.message_count = self._reader.message_count
         empty = self.message_count == 0
         self.start_ns = 0 if empty else self._reader.start_time

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +29,7 @@ from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.writer import BagWriter
 from flowface_ros.synth.scene.rigs import MOVING_FRAME, RIG_FRAME
 from flowface_ros.synth.scene.scene import START_NS, Scene, SceneConfig, seconds
+from flowface_ros.threads import available_cores
 from flowface_ros.track.tracked_head import Status, TrackedHead
 
 FACES_TOPIC = "/ground_truth/faces"
@@ -93,11 +93,6 @@ def record_scene(
         for stamp_ns, _, topic, message, latched in records:
             bag.write(topic, message, stamp_ns, latched=latched)
     return scene
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def true_heads(scene: Scene, t: float, stamp_spread_s: float = 0.0) -> list[TrackedHead]:

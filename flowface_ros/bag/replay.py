@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flowface_ros.bag.evaluation_input import Transforms, camera_name, read_transforms
+from flowface_ros.bag.calibration import Calibration, CalibrationError, checked_size
+from flowface_ros.bag.camera_topics import CameraSource
+from flowface_ros.bag.evaluation_input import Transforms, read_transforms
 from flowface_ros.bag.face_messages import (
     RosbagsTypes,
     face_array_message,
@@ -23,8 +24,6 @@ from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.reader import BagReader
 from flowface_ros.bag.writer import BagWriter
-from flowface_ros.camera.camera import Camera
-from flowface_ros.camera.camera_info import camera_from_info
 from flowface_ros.head.model import HeadModel
 from flowface_ros.track.frames import TrackResult, ViewFrame
 from flowface_ros.track.head_frames import head_frames
@@ -32,9 +31,6 @@ from flowface_ros.track.pipeline import Tracker
 from flowface_ros.track.tracked_head import Status
 
 NAMESPACE = "/tracker"
-_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-_IMAGE_NAMES = ("image_raw", "image", "image_color", "image_mono")
 _NS = 1_000_000_000
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -61,26 +57,19 @@ class ImageSets(Protocol):
     def expire(self, now_s: float) -> Sequence[ImageSet]: ...
 
 
-@dataclass(frozen=True)
-class RecordedCamera:
-    """A camera of a bag: its name and topics."""
-
-    name: str
-    image_topic: str
-    info_topic: str
-
-
 @dataclass
 class ReplaySummary:
     """sets: results written. heads, tracked: over all sets. ids: of everybody.
-    drops: images and views that were not used, by (camera, cause). counters: of the tracker.
-    stage_ms: of each set, milliseconds."""
+    drops: images and views that were not used, by (camera, cause). reasons: why the first of each
+    was not, where more is known than the cause. counters: of the tracker. stage_ms: of each set,
+    milliseconds."""
 
     sets: int = 0
     heads: int = 0
     tracked: int = 0
     ids: set[str] = field(default_factory=set)
     drops: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     stage_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -95,55 +84,6 @@ class ReplaySummary:
             self.stage_ms[stage].append(ms)
 
 
-def find_cameras(bag: BagReader, names: Sequence[str] = ()) -> list[RecordedCamera]:
-    """The cameras of a bag, primary first: those of the names, or all in the order of their topics.
-
-    A camera has images on `<name>/image_raw` (or image, image_color, image_mono), raw or
-    `/compressed`, and `<name>/camera_info`. Where both exist the raw images are taken.
-    Raises ValueError that names what the bag lacks.
-    """
-    found: dict[str, RecordedCamera] = {}
-    for topic in sorted(bag.topics, key=lambda t: (t.endswith("/compressed"), t)):
-        parent, _, leaf = topic.removesuffix("/compressed").rpartition("/")
-        name, info = camera_name(topic) or leaf, f"{parent}/camera_info"
-        is_image = bag.topics[topic].type in _IMAGE_TYPES and leaf in _IMAGE_NAMES
-        has_info = info in bag.topics and bag.topics[info].type == _INFO_TYPE
-        if is_image and has_info:
-            found.setdefault(name, RecordedCamera(name, topic, info))
-    if missing := [name for name in names if name not in found]:
-        raise ValueError(
-            f"{bag.path} has no images with CameraInfo of {', '.join(missing)}; "
-            f"it has {', '.join(found) or 'no camera'}"
-        )
-    if not found:
-        raise ValueError(f"{bag.path} has no images with a camera_info topic beside them")
-    return [found[name] for name in names] if names else list(found.values())
-
-
-class Calibrations:
-    """The CameraInfo of a bag's cameras: which holds from which stamp on."""
-
-    def __init__(self, bag: BagReader, cameras: Sequence[RecordedCamera]) -> None:
-        self._since: dict[str, list[int]] = {c.name: [] for c in cameras}
-        self._held: dict[str, list[Camera | None]] = {c.name: [] for c in cameras}
-        names = {c.info_topic: c.name for c in cameras}
-        for topic, _, message in bag.messages(list(names)):
-            name = names[topic]
-            try:
-                camera = camera_from_info(message, name)
-            except ValueError:
-                camera = None
-            if not self._held[name] or self._held[name][-1] != camera:
-                self._since[name].append(stamp_ns(message))
-                self._held[name].append(camera)
-
-    def at(self, name: str, time_ns: int) -> Camera | None:
-        """The camera in its own frame, None without a usable CameraInfo."""
-        if not self._held[name]:
-            return None
-        return self._held[name][max(bisect_right(self._since[name], time_ns) - 1, 0)]
-
-
 class Replay:
     """A bag's images through a tracker into another bag.
 
@@ -154,7 +94,7 @@ class Replay:
     def __init__(
         self,
         bag: BagReader,
-        cameras: Sequence[RecordedCamera],
+        cameras: Sequence[CameraSource],
         model: HeadModel,
         tracker: Tracker,
         transforms: Transforms,
@@ -164,13 +104,19 @@ class Replay:
         self._bag, self._cameras, self._model, self._tracker = bag, cameras, model, tracker
         self._transforms, self._sets = transforms, sets
         read_transforms(bag, transforms)
-        self._calibrations = Calibrations(bag, cameras)
+        self._calibrations = {c.name: Calibration(c.name, kept=None) for c in cameras}
+        names = {camera.info_topic: camera.name for camera in cameras}
+        for topic, _, message in bag.messages(list(names)):
+            self._calibrations[names[topic]].add(message)
         self._rig_frame = rig_frame or _first_frame(bag, cameras[0].image_topic)
         self._types = RosbagsTypes(message_types().types)
         self.summary = ReplaySummary()
 
     def run(self, out: BagWriter, progress: Progress | None = None) -> ReplaySummary:
-        """Write a FaceArray for every set, the meshes, transforms, and the head model once."""
+        """Write a FaceArray for every set, the meshes, transforms, and the head model once.
+
+        Raises ValueError that says why when no image can be used.
+        """
         names = {camera.image_topic: camera.name for camera in self._cameras}
         total = sum(self._bag.topics[topic].count for topic in names)
         messages: Iterable[Any] = self._bag.messages(list(names))
@@ -182,6 +128,8 @@ class Replay:
         for images in self._sets.expire(np.inf):
             self._track(images, out)
         self.summary.drops += self._sets.drops
+        if not self.summary.sets:
+            raise ValueError(f"{self._bag.path}: no image could be used: {self._why_not()}")
         return self.summary
 
     def _track(self, images: ImageSet, out: BagWriter) -> None:
@@ -199,21 +147,26 @@ class Replay:
     def _view(self, name: str, images: ImageSet) -> ViewFrame | None:
         """None, and counted, for an image that cannot be used."""
         message, stamp = images.items[name], images.stamps_ns[name]
-        frame = message.header.frame_id
-        camera = self._calibrations.at(name, stamp)
-        cause = "no_camera_info"
+        cause = "bad_image"
         try:
-            if camera is not None:
-                cause = "bad_image"
-                image = decode_any_image(message)
-                cause = "no_transform"
-                pose = self._transforms.lookup(self._rig_frame, frame, stamp)
-                cause = "size_mismatch"
-                return ViewFrame(camera.moved(pose), image, stamp)
-        except ValueError:
-            pass
-        self.summary.drops[name, cause] += 1
+            camera = self._calibrations[name].at(stamp)
+            image = decode_any_image(message)
+            checked_size(camera, image)
+            cause = "no_transform"
+            pose = self._transforms.lookup(self._rig_frame, message.header.frame_id, stamp)
+            return ViewFrame(camera.moved(pose), image, stamp)
+        except ValueError as error:
+            cause = error.cause if isinstance(error, CalibrationError) else cause
+            self.summary.drops[name, cause] += 1
+            self.summary.reasons.setdefault((name, cause), str(error))
         return None
+
+    def _why_not(self) -> str:
+        summary = self.summary
+        return "; ".join(
+            f"{camera}: {summary.reasons.get((camera, cause), cause)}"
+            for camera, cause in sorted(summary.drops)
+        )
 
     def _write(self, result: TrackResult, out: BagWriter) -> None:
         stamp, heads = result.stamp_ns, result.heads

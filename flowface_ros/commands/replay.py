@@ -165,7 +165,8 @@ def described(summary: ReplaySummary) -> str:
         stages = (f"{name} {np.median(ms):.1f}" for name, ms in summary.stage_ms.items())
         text += f"\nms a set (median): {', '.join(stages)}"
     for (camera, cause), count in sorted(summary.drops.items()):
-        text += f"\nnot used: {count} images of {camera}: {cause}"
+        reason = summary.reasons.get((camera, cause))
+        text += f"\nnot used: {count} images of {camera}: {cause}{(reason and f', {reason}') or ''}"
     return text
 
 

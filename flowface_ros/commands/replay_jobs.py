@@ -83,8 +83,9 @@ def replay_bag(
 
     eyes: in the place of the options' aligner.
     """
+    from flowface_ros.bag.camera_topics import find_cameras
     from flowface_ros.bag.reader import open_bag
-    from flowface_ros.bag.replay import Replay, find_cameras
+    from flowface_ros.bag.replay import Replay
     from flowface_ros.bag.writer import BagWriter
     from flowface_ros.head.model_file import load_builtin_head, read_head
     from flowface_ros.ros.synchronizer import Synchronizer, SynchronizerConfig
@@ -151,8 +152,8 @@ def failure(job: ReplayJob, reason: str) -> ReplayOutcome:
 
 def image_count(job: ReplayJob) -> int:
     """Images that the job will look at; 0 for a bag that cannot be read, which the job reports."""
+    from flowface_ros.bag.camera_topics import find_cameras
     from flowface_ros.bag.reader import open_bag
-    from flowface_ros.bag.replay import find_cameras
 
     try:
         with open_bag(job.bag) as bag:

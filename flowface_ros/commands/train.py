@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 NAME = "train"
@@ -64,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
         import torch  # noqa: F401
     except ImportError:
         raise ValueError("training needs torch: pip install flowface-ros[train]") from None
+    from flowface_ros.threads import available_cores
     from flowface_ros.train.processes import start_processes
     from flowface_ros.train.run_config import RunConfig
     from flowface_ros.train.trainer import train
 
-    workers = max(1, len(os.sched_getaffinity(0)) - 1) if args.workers is None else args.workers
+    workers = max(1, available_cores() - 1) if args.workers is None else args.workers
     config = RunConfig(
         preset=args.preset,
         data=args.data,

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.bag.evaluation_input import camera_name
-from flowface_ros.bag.face_messages import stamp_ns
-from flowface_ros.bag.images import decode_any_image, encode_png
+from flowface_ros.bag.all_images import all_images
+from flowface_ros.bag.images import encode_png
 from flowface_ros.bag.reader import open_bag
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.tracking import Face, Tracking
@@ -45,23 +44,18 @@ class Answers:
     def moments(self) -> Iterator[tuple[int, list[View]]]:
         """Stamp and one view for each camera, primary first; heads are the tracked meshes."""
         waiting: dict[str, list[tuple[int, Image]]] = defaultdict(list)
-        for name, stamp, image in self._images():
-            waiting[name].append((stamp, image))
-            while len(waiting) == len(self.cameras) and all(waiting.values()):
-                views = [self._view(name, *waiting[name].pop(0)) for name in self.cameras]
-                yield stamp, views
+        with open_bag(self.bag) as bag:
+            for name, stamp, image in all_images(bag, self.cameras):
+                waiting[name].append((stamp, image))
+                while len(waiting) == len(self.cameras) and all(waiting.values()):
+                    views = [self._view(name, *waiting[name].pop(0)) for name in self.cameras]
+                    yield stamp, views
 
     def at(self, stamp: int) -> Sequence[Face] | None:
         """The heads at an image's stamp (ns); None when its set was not answered."""
         stamps = self.tracking.stamps_ns
         row = int(np.abs(stamps - stamp).argmin())
         return self.tracking.faces[row] if abs(stamps[row] - stamp) < _SLOP_NS else None
-
-    def _images(self) -> Iterator[tuple[str, int, Image]]:
-        with open_bag(self.bag) as bag:
-            topics = [name for name in bag.topics if "/image_raw" in name]
-            for topic, _, message in bag.messages(topics):
-                yield camera_name(topic), stamp_ns(message), decode_any_image(message)
 
     def _view(self, name: str, stamp: int, image: Image) -> View:
         heads = [face.vertices for face in self.at(stamp) or () if face.vertices is not None]

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
+from flowface_ros.bag.calibration import Calibration
 from flowface_ros.bag.face_messages import stamp_ns
-from flowface_ros.ros.calibration import Calibration
 from flowface_ros.ros.counters import Rate
 from flowface_ros.ros.guard import Guard
 from flowface_ros.ros.parameters import CameraTopics

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowface_ros.align.aligner import DEFAULT_GRID
+from flowface_ros.bag.calibration import Calibration, CalibrationError
 from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
 from flowface_ros.msg import FaceAlignmentArray
 from flowface_ros.ros.alignment_messages import alignment_points, read_alignment
-from flowface_ros.ros.calibration import Calibration, CalibrationError
 from flowface_ros.ros.collector import Arrival
 from flowface_ros.ros.counters import Rate
 from flowface_ros.ros.diagnostics import ERROR, WARN, Report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from threading import Condition
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
-from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
 
-from flowface_ros.bag.face_messages import stamp_ns
-from flowface_ros.rigid import transform
+from flowface_ros.bag.face_messages import read_transform, stamp_ns
 from flowface_ros.ros.counters import Drops
+from flowface_ros.ros.guard import CALLBACKS
 from flowface_ros.ros.topics import STATIC_TRANSFORMS, TRANSFORMS_IN
 from flowface_ros.ros.transform_buffer import (
     FutureTransformError,
@@ -25,15 +23,10 @@ from flowface_ros.ros.transform_buffer import (
 
 _HOPELESS_S = 1.0
 """A transform that lags by more than this will not come within the wait for a view."""
-_UNIT = 1e-3
-"""How far a quaternion's norm may be from 1."""
 
 
 class TransformListener:
-    """Fills a buffer; `lookup` is for another thread than the executor's.
-
-    on_error: called with the text of a transform that is refused.
-    """
+    """Fills a buffer; `lookup` is for another thread than the executor's."""
 
     def __init__(self, node: Node, drops: Drops, guarded: Any) -> None:
         self._buffer = TransformBuffer()
@@ -91,7 +84,7 @@ class TransformListener:
         for entry in message.transforms:
             parent, child = entry.header.frame_id, entry.child_frame_id
             try:
-                matrix = _matrix(entry)
+                matrix = read_transform(entry)
                 with self._condition:
                     if static:
                         self._buffer.set_static(parent, child, matrix)
@@ -99,13 +92,4 @@ class TransformListener:
                         self._buffer.add(parent, child, matrix, stamp_ns(entry))
                     self._condition.notify_all()
             except ValueError:
-                self._drops.add("bad_transform")
-
-
-def _matrix(stamped: Any) -> NDArray[np.float64]:
-    """parent_from_child (4, 4). Raises ValueError when it is not a rigid transform."""
-    t, q = stamped.transform.translation, stamped.transform.rotation
-    quaternion = q.x, q.y, q.z, q.w
-    if not abs(math.hypot(*quaternion) - 1) < _UNIT:
-        raise ValueError(f"the quaternion of {stamped.child_frame_id!r} is not of length 1")
-    return transform(Rotation.from_quat(quaternion).as_matrix(), [t.x, t.y, t.z])
+                self._drops.add("bad_transform", CALLBACKS)

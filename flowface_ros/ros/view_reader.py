@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.bag.calibration import CalibrationError, checked_size
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.camera.camera import Camera
-from flowface_ros.ros.calibration import CalibrationError, checked_size
 from flowface_ros.ros.camera_input import CameraInput
 from flowface_ros.ros.collector import Arrival
 from flowface_ros.ros.counters import Drops, StageTimes

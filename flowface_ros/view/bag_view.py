@@ -41,7 +41,7 @@ class BagView:
         self._transforms = transforms
         with ExitStack() as stack:
             self._bags = [stack.enter_context(open_bag(path)) for path in paths]
-            types = {name: topic.type for bag in self._bags for name, topic in bag.topics.items()}
+            types = {name: kind for bag in self._bags for name, kind in bag.types.items()}
             self.topics: ViewTopics = find_view_topics(types, namespace, cameras)
             if missing := missing_topics(self.topics, namespace, cameras):
                 raise ValueError(f"{', '.join(map(str, paths))}: {missing}")
@@ -66,7 +66,7 @@ class BagView:
         """Log what happened from start_s to end_s, seconds since the first message."""
         scene = Scene(recording, self._transforms.lookup, options)
         scene.use_topics(self.topics)
-        first = min(bag.start_ns for bag in self._bags)
+        first = min((bag.start_ns for bag in self._bags if bag.message_count), default=0)
         start = first + int(start_s * _NS)
         end = None if end_s is None else first + int(end_s * _NS)
         messages: Iterable[Any] = self._messages(start, end)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flowface_ros.bag.evaluation_input import TRUTH_NAMESPACE, camera_name
+from flowface_ros.bag.camera_topics import camera_sources
+from flowface_ros.bag.evaluation_input import TRUTH_NAMESPACE
 
 FACES = "flowface_ros/msg/FaceArray"
 MESHES = "flowface_ros/msg/FaceMesh"
 HEAD_MODEL = "flowface_ros/msg/HeadModel"
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-
-_IMAGE_NAMES = ("image_raw", "image", "image_color", "image_mono")
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,10 @@ def find_view_topics(
 
     namespace: of the tracker; None takes the first one that is not the truth of a synthetic
         recording, else the truth. cameras: only these, in this order; none means all.
-    A camera has images and a `camera_info` beside them; JPEG images come before raw ones, which
-    are larger.
+    Of a camera's images the compressed ones are taken, for raw ones are larger.
     """
-    images = _images(types)
-    if cameras:
-        images = {name: images[name] for name in cameras if name in images}
+    found = {source.name: source for source in camera_sources(types, compressed_first=True)}
+    shown = [found[name] for name in cameras or sorted(found) if name in found]
     parent = _tracker(types, namespace)
     heads = {
         kind: f"{parent}/{leaf}"
@@ -62,8 +56,8 @@ def find_view_topics(
         if types.get(f"{parent}/{leaf}") == kind
     }
     return ViewTopics(
-        {image: name for name, (image, _) in images.items()},
-        {info: name for name, (_, info) in images.items()},
+        {source.image_topic: source.name for source in shown},
+        {source.info_topic: source.name for source in shown},
         heads.get(FACES, ""),
         heads.get(MESHES, ""),
         heads.get(HEAD_MODEL, ""),
@@ -82,17 +76,6 @@ def missing_topics(
     if not topics.images and not topics.faces:
         return "neither a FaceArray nor images with a camera_info beside them"
     return ""
-
-
-def _images(types: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for topic in sorted(types, key=lambda name: (types[name] != COMPRESSED_IMAGE, name)):
-        parent, _, leaf = topic.removesuffix("/compressed").rpartition("/")
-        info = f"{parent}/camera_info"
-        is_image = types[topic] in (IMAGE, COMPRESSED_IMAGE) and leaf in _IMAGE_NAMES
-        if is_image and types.get(info) == CAMERA_INFO:
-            found.setdefault(camera_name(topic) or leaf, (topic, info))
-    return dict(sorted(found.items()))
 
 
 def _tracker(types: Mapping[str, str], namespace: str | None) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flowface_ros.bag.camera_topics import find_cameras
 from flowface_ros.bag.images import decode_any_image
 from flowface_ros.bag.reader import open_bag
-from flowface_ros.bag.replay import find_cameras
 from flowface_ros.camera.camera_info import camera_from_info
 from flowface_ros.demo.clips import CAMERA, Clip, write_clip
 from flowface_ros.demo.page import write_page

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from track_world import FPS, World, camera_at, facing, make_tracker
 
+from flowface_ros.bag.camera_topics import find_cameras
 from flowface_ros.bag.face_messages import (
     RosbagsTypes,
     camera_info_message,
@@ -20,7 +21,7 @@ from flowface_ros.bag.face_messages import (
 from flowface_ros.bag.images import image_fields
 from flowface_ros.bag.message_types import message_types
 from flowface_ros.bag.reader import open_bag
-from flowface_ros.bag.replay import Replay, ReplaySummary, find_cameras
+from flowface_ros.bag.replay import Replay, ReplaySummary
 from flowface_ros.bag.writer import BagWriter
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
@@ -135,6 +136,15 @@ def test_images_that_cannot_be_used_are_counted(world: World, tmp_path: Path) ->
     summary = replayed(world, tmp_path / "in.mcap", tmp_path / "out.mcap")
     assert summary.sets == SETS
     assert summary.drops == {("right", "size_mismatch"): 1}
+    assert "the image is 640x100" in summary.reasons["right", "size_mismatch"]
+
+
+def test_nothing_is_written_when_no_image_can_be_used(
+    world: World, bag_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"no image could be used.*left.*'nowhere' unknown"):
+        replayed(world, bag_path, tmp_path / "out.mcap", rig_frame="nowhere")
+    assert not (tmp_path / "out.mcap").exists()
 
 
 def test_cameras_are_found_by_their_topics(world: World, bag_path: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from flowface_ros.bag.camera_topics import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from flowface_ros.view.time_line import TimeLine
 from flowface_ros.view.topics import (
-    CAMERA_INFO,
-    COMPRESSED_IMAGE,
     FACES,
     HEAD_MODEL,
-    IMAGE,
     MESHES,
     find_view_topics,
     missing_topics,

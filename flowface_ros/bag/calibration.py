@@ -14,7 +14,7 @@ from flowface_ros.bag.face_messages import stamp_ns
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_info
 
-_KEPT = 16
+_KEPT_LIVE = 16
 """Latest changes kept; older images than that are not on the way any more."""
 
 
@@ -27,10 +27,18 @@ class CalibrationError(ValueError):
 
 
 class Calibration:
-    """The calibrations that a camera's CameraInfo messages gave, from which stamp on each holds."""
+    """The calibrations that a camera's CameraInfo messages gave, from which stamp on each holds.
 
-    def __init__(self, camera: str, log_change: Callable[[str], object]) -> None:
-        self._camera, self._log_change = camera, log_change
+    log_change: told of each change. kept: how many changes, the latest ones; None for all.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        log_change: Callable[[str], object] = lambda text: None,
+        kept: int | None = _KEPT_LIVE,
+    ) -> None:
+        self._camera, self._log_change, self._kept = camera, log_change, kept
         self._lock = Lock()
         self._since_ns: list[int] = []
         self._entries: list[Camera | CalibrationError] = []
@@ -56,7 +64,8 @@ class Calibration:
             place = bisect_right(self._since_ns, since)
             self._since_ns[place:] = [since]
             self._entries[place:] = [entry]
-            del self._since_ns[:-_KEPT], self._entries[:-_KEPT]
+            if self._kept is not None:
+                del self._since_ns[: -self._kept], self._entries[: -self._kept]
 
     def at(self, time_ns: int) -> Camera:
         """The camera, in its own frame, for an image of that stamp.
