@@ -26,10 +26,10 @@ from flowface_ros.camera.camera import Camera  # noqa: E402
 from flowface_ros.evaluate.inter_ocular import inter_ocular_px  # noqa: E402
 from flowface_ros.evaluate.moving_mesh import project_vertices  # noqa: E402
 from flowface_ros.evaluate.regions import vertex_regions  # noqa: E402
-from flowface_ros.evaluate.visibility import visible_points  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import HeadState  # noqa: E402
+from flowface_ros.synth.render.visibility import visible_points  # noqa: E402
 from flowface_ros.synth.scene.scene import Scene, SceneConfig  # noqa: E402
 from flowface_ros.track.crops import HeadProjector  # noqa: E402
 

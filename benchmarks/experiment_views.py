@@ -32,12 +32,12 @@ from flowface_ros.evaluate.surface_error import (  # noqa: E402
     aligned_vertex_distances,
     vertex_distances,
 )
-from flowface_ros.evaluate.visibility import visible_points  # noqa: E402
 from flowface_ros.fit.config import FitConfig  # noqa: E402
 from flowface_ros.fit.frame_fit import FrameFitter  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.rigid import rotation_from_rotvec, transform  # noqa: E402
+from flowface_ros.synth.render.visibility import visible_points  # noqa: E402
 from flowface_ros.synth.scene.scene import Scene, SceneConfig  # noqa: E402
 from flowface_ros.track.config import ALIGNER_NOISE  # noqa: E402
 from flowface_ros.track.crops import HeadProjector  # noqa: E402

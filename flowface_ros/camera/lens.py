@@ -72,6 +72,11 @@ class Lens:
     def __hash__(self) -> int:
         return hash((self.model, (self.coefficients + 0.0).tobytes()))
 
+    @property
+    def bends(self) -> bool:
+        """Whether the lens differs from a pinhole; an equidistant one without coefficients does."""
+        return self.model == "equidistant" or bool(self.coefficients.any())
+
     def project(self, points: Array) -> tuple[Array, Array, Mask]:
         """Distort the directions of points (N, 3) in the camera frame.
 

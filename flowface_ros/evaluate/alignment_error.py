@@ -16,10 +16,10 @@ from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.regions import triangle_regions
 from flowface_ros.evaluate.statistics import figures
 from flowface_ros.evaluate.tracking import Alignment, Face, Recording
-from flowface_ros.evaluate.visibility import visible_points
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
+from flowface_ros.synth.render.visibility import visible_points
 
 Array = NDArray[np.float64]
 

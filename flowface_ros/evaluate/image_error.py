@@ -17,9 +17,9 @@ from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.regions import vertex_regions
 from flowface_ros.evaluate.statistics import figures
 from flowface_ros.evaluate.tracking import Face, Recording
-from flowface_ros.evaluate.visibility import visible_points
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
+from flowface_ros.synth.render.visibility import visible_points
 
 Array = NDArray[np.float64]
 

@@ -117,3 +117,11 @@ def test_contact_sheet_holds_all_views() -> None:
     coloured = [int((q.max(axis=2) - q.min(axis=2) > 40).sum()) for q in quarters]
     assert min(coloured[:3]) > 2000
     assert coloured[3] == 0
+
+
+def test_contact_sheet_of_a_head_that_all_but_left_the_image() -> None:
+    """One vertex of it is still there."""
+    model = load_builtin_head()
+    vertices = model.template + np.array([50.0, 0.0, 0.8])
+    vertices[7] = (0.3, 0.1, 0.8)
+    assert contact_sheet(model, [[View(BLACK, CAMERA, [vertices])]], ["a"]).size

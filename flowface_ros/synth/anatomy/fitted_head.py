@@ -21,8 +21,8 @@ class FitPoints:
     """Where things sit on a person's neutral head, metres in the head's frame.
 
     eyes: (2, 3) centres of the eyeballs, left first. sellion: (3,). ears: (2, 3) where temples
-    rest. hem: (n, 3) lowest ring of the neck, in any order. brow_m:
-    z of the brows where they stand out most.
+    rest. hem: (n, 3) lowest ring of the neck, in any order. brow_m: z of the brows where they stand
+    out most.
     """
 
     eyes: _Array

@@ -107,40 +107,18 @@ def _member(model: HeadModel, name: str) -> NDArray[np.bool_]:
 def _build(model: HeadModel) -> HeadTables:
     template = model.template.astype(np.float64)
     triangles = np.ascontiguousarray(model.triangles, np.int32)
-    groups = {
-        LEFT_EYE: "left_eyeball",
-        RIGHT_EYE: "right_eyeball",
-        TEETH: "teeth",
-        TONGUE: "tongue",
-        CAVITY: "mouth_cavity",
-    }
-    material = np.full(len(triangles), SKIN, np.int32)
-    on_skin = _member(model, "skin")[triangles].all(axis=1)
-    for value, name in groups.items():
-        material[_member(model, name)[triangles].all(axis=1) & ~on_skin] = value
-    material[(material == SKIN) & ~on_skin] = CAVITY
+    material = _materials(model, triangles)
     pairs = np.stack([triangles.ravel(), model.uv_triangles.ravel()], axis=1)
     unique, corner = np.unique(pairs, axis=0, return_inverse=True)
     corners = corner.reshape(-1, 3).astype(np.int32)
     split = unique[:, 0].astype(np.int32)
     uv = model.uv[unique[:, 1]].astype(np.float32)
-    radius = []
-    centers = np.zeros((2, 3))
-    for k, name in enumerate(("left_eyeball", "right_eyeball")):
-        member = _member(model, name)
-        ball = template[member]
-        centers[k] = (ball.min(axis=0) + ball.max(axis=0)) / 2
-        radius.append(np.ptp(ball[:, 1]) / 2)
-        rows = member[split]
-        offset = (template[split[rows]] - centers[k]) / radius[-1]
-        behind = offset[:, 2] < 0
-        flat = 0.5 + 0.5 * offset[:, :2] * [1, -1]
-        uv[rows] = np.where(behind[:, None], 0.5 + 0.49 * _unit(offset[:, :2]) * [1, -1], flat)
-    chosen = skin_triangles(model)
-    hairline = Hairline(face_points(model))
+    centers, radius_m = _place_eyes(model, template, split, uv)
     for name in ("upper_teeth", "lower_teeth"):
         rows = _member(model, name)[split]
         uv[rows] = tooth_places(template[split[rows]])
+    chosen = skin_triangles(model)
+    hairline = Hairline(face_points(model))
     return HeadTables(
         triangles=triangles,
         corners=corners,
@@ -155,7 +133,7 @@ def _build(model: HeadModel) -> HeadTables:
         skin_triangles=triangles[chosen],
         skin_triangles_index=chosen,
         hem=_hem(template, triangles[chosen]),
-        iris_share=IRIS_RADIUS_M / float(np.mean(radius)),
+        iris_share=IRIS_RADIUS_M / radius_m,
         lids=tuple(
             _lid_margins(template, triangles, material, eye, center)
             for eye, center in zip((LEFT_EYE, RIGHT_EYE), centers, strict=True)
@@ -166,6 +144,44 @@ def _build(model: HeadModel) -> HeadTables:
         mouth_points=model.landmarks["ibug68"][np.array([62, 66])],
         atlas_m=_atlas_side(template, model, chosen),
     )
+
+
+def _materials(model: HeadModel, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(F,) material of each triangle; what belongs to no group is inside the mouth."""
+    groups = {
+        LEFT_EYE: "left_eyeball",
+        RIGHT_EYE: "right_eyeball",
+        TEETH: "teeth",
+        TONGUE: "tongue",
+        CAVITY: "mouth_cavity",
+    }
+    material = np.full(len(triangles), SKIN, np.int32)
+    on_skin = _member(model, "skin")[triangles].all(axis=1)
+    for value, name in groups.items():
+        material[_member(model, name)[triangles].all(axis=1) & ~on_skin] = value
+    material[(material == SKIN) & ~on_skin] = CAVITY
+    return material
+
+
+def _place_eyes(
+    model: HeadModel, template: _Array, split: NDArray[np.int32], uv: NDArray[np.float32]
+) -> tuple[_Array, float]:
+    """Write the eyeballs' places in the eye's picture, seen from the front, into uv (N, 2).
+
+    Returns the eyeballs' centres (2, 3) and mean radius, metres.
+    """
+    centers, radii = np.zeros((2, 3)), []
+    for k, name in enumerate(("left_eyeball", "right_eyeball")):
+        member = _member(model, name)
+        ball = template[member]
+        centers[k] = (ball.min(axis=0) + ball.max(axis=0)) / 2
+        radii.append(np.ptp(ball[:, 1]) / 2)
+        rows = member[split]
+        offset = (template[split[rows]] - centers[k]) / radii[-1]
+        behind = offset[:, 2] < 0
+        flat = 0.5 + 0.5 * offset[:, :2] * [1, -1]
+        uv[rows] = np.where(behind[:, None], 0.5 + 0.49 * _unit(offset[:, :2]) * [1, -1], flat)
+    return centers, float(np.mean(radii))
 
 
 def _atlas_side(template: _Array, model: HeadModel, chosen: NDArray[np.int32]) -> float:
@@ -242,7 +258,7 @@ def _lid_margins(
     seen = (template @ rows[:, :3].T + rows[:, 3]).astype(np.float32)
     triangle = np.full((size, size), -1, np.int32)
     inverse = np.zeros((size, size), np.float32)
-    fill_triangles(seen, triangles, False, 0.01, 0, triangle, inverse)
+    fill_triangles(seen, triangles, False, triangle, inverse)
     is_eye = (triangle >= 0) & (material[triangle] == eye)
     margin = {"upper": [], "lower": []}  # type: dict[str, list[int]]
     columns = np.flatnonzero(is_eye.any(axis=0))

@@ -20,6 +20,8 @@ _Array = NDArray[np.float64]
 _FULL_HEAD = 4500
 """Strands whose widths are as given; fewer are wider."""
 
+_BEARD_SEGMENTS = 4
+
 
 @dataclass(frozen=True)
 class Strands:
@@ -269,11 +271,9 @@ def _dressed(points: _Array, layer: _Array, style: HairStyle, rng: np.random.Gen
     )
 
 
-def grow_beard(
-    roots: Roots, length_m: float, rng: np.random.Generator, segments: int = 4
-) -> Strands:
+def grow_beard(roots: Roots, length_m: float, rng: np.random.Generator) -> Strands:
     """A beard of this length; its strands move with the skin that they grow on."""
-    count = len(roots.points)
+    count, segments = len(roots.points), _BEARD_SEGMENTS
     length = length_m * (0.4 + 0.6 * roots.density) * np.exp(rng.normal(0, 0.25, count))
     lean = _coherent(roots.points, rng, 0.03) * 0.4 + rng.normal(0, 0.3, (count, 3))
     points = np.empty((count, segments + 1, 3))

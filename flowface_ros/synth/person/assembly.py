@@ -166,5 +166,4 @@ def _hair_piece(
 
 def _worn_piece(item: Wearable, linear: _Array, shift: _Array) -> Piece:
     mesh = item.mesh.moved(linear[item.joint], shift[item.joint])
-    piece = mesh_piece(item, mesh.vertices, mesh.normals)
-    return piece
+    return mesh_piece(item, mesh.vertices, mesh.normals)

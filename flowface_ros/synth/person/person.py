@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -40,6 +40,9 @@ _SHAPE_LIMIT = 2.2
 _VOLUME_UNDER_HAT_M = 0.005
 
 _SMALLEST_TEXTURE = 64
+
+_KEPT_SKIN_MAPS = 4
+"""Of models and texture sizes: each takes up to a hundred megabytes, and holds its model."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,10 @@ class Odds:
     clothes: float = 1.0
 
 
-_skin_maps: WeakKeyDictionary[HeadModel, dict[int, SkinMap]] = WeakKeyDictionary()
-
-
+@lru_cache(maxsize=_KEPT_SKIN_MAPS)
 def skin_map_of(model: HeadModel, size: int) -> SkinMap:
-    """The model's painting tables at a texture size, made once."""
-    maps = _skin_maps.setdefault(model, {})
-    if size not in maps:
-        maps[size] = SkinMap(model, size)
-    return maps[size]
+    """The model's painting tables at a texture size; the last ones asked for are kept."""
+    return SkinMap(model, size)
 
 
 def sample_person(

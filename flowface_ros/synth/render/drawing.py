@@ -16,7 +16,6 @@ from flowface_ros.synth.render.materials import MATERIAL_DTYPE, TEXTURE_CHANNELS
 from flowface_ros.synth.render.parallel import parallel_view
 from flowface_ros.synth.render.pieces import Piece, PosedPerson
 from flowface_ros.synth.render.raster import (
-    DEFAULT_NEAR_M,
     LANES,
     Fragments,
     fill_snapped,
@@ -114,7 +113,7 @@ class Drawing:
             for k, piece in enumerate(self.pieces):
                 seen, triangles = _parallel(piece, rows)
                 # Behind a head's faces that see the light there is only the inside of the head.
-                fill_triangles(seen, triangles, k < self.heads, DEFAULT_NEAR_M, 0, unused, maps[i])
+                fill_triangles(seen, triangles, k < self.heads, unused, maps[i])
         return maps, frames
 
     def fill(
@@ -124,7 +123,7 @@ class Drawing:
         triangle = np.full((height, width), -1, np.int32)
         inverse = np.zeros((height, width), np.float32)
         split = self.head_triangles
-        snapped = snap(pixels, DEFAULT_NEAR_M)
+        snapped = snap(pixels)
         for part, cull in ((slice(0, split), True), (slice(split, None), False)):
             fill_snapped(*snapped, self.triangles[part], cull, part.start, triangle, inverse, LANES)
         return triangle, inverse
@@ -135,7 +134,7 @@ class Drawing:
         triangle, inverse = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
         heads = self.triangles[: self.head_triangles]
         pixels = self.pixels[: sum(len(piece.position) for piece in self.pieces[: self.heads])]
-        fill_triangles(pixels, heads, True, DEFAULT_NEAR_M, 0, triangle, inverse)
+        fill_triangles(pixels, heads, True, triangle, inverse)
         barycentric, depth = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32)
         face = np.empty(shape, np.int32)
         starts = np.cumsum([0] + [len(piece.triangles) for piece in self.pieces[: self.heads]])
@@ -170,9 +169,9 @@ def projected(piece: Piece, camera: Camera) -> NDArray[np.float32]:
     """x px, y px, depth (n, 3) of a piece's vertices; two per point of a strand."""
     points = rigid.apply(camera.camera_from_rig, piece.position)
     pixels = np.empty((len(points), 3), np.float32)
-    if camera.lens.coefficients.size and np.any(camera.lens.coefficients):
+    if camera.lens.bends:
         pixels[:, :2] = camera.project(points)[0]
-    else:
+    else:  # the same, less the derivatives that project computes
         (fx, skew, cx), (_, fy, cy) = camera.intrinsics[:2]
         x, y = (points[:, k] / points[:, 2] for k in (0, 1))
         pixels[:, 0], pixels[:, 1] = fx * x + skew * y + cx, fy * y + cy

@@ -25,7 +25,7 @@ def depth_map(
     rows = parallel_view(direction, size, center, radius_m)
     seen = (vertices @ rows[:, :3].T + rows[:, 3]).astype(np.float32)
     inverse = np.zeros((size, size), np.float32)
-    fill_triangles(seen, triangles, False, 0.01, 0, np.full((size, size), -1, np.int32), inverse)
+    fill_triangles(seen, triangles, False, np.full((size, size), -1, np.int32), inverse)
     return inverse, rows
 
 

@@ -42,7 +42,6 @@ def rasterize(
     width: int,
     height: int,
     cull_back_faces: bool = False,
-    near_m: float = DEFAULT_NEAR_M,
 ) -> Fragments:
     """The nearest triangle at every pixel centre; pixel (0, 0)'s centre is at (0, 0).
 
@@ -50,16 +49,16 @@ def rasterize(
     triangles: (F, 3) vertex indices; several meshes are drawn together by concatenation.
     cull_back_faces: skip triangles that turn clockwise in the image (y down), which is the back
         of a mesh whose triangles are counter-clockwise seen from outside.
-    near_m: a triangle with any vertex at depth <= near_m, not finite, or more than 131072 px off
-        is skipped whole, not clipped.
 
+    A triangle with any vertex nearer than 1 cm, not finite, or more than 131072 px off is skipped
+    whole, not clipped.
     Edges follow the top-left rule: a pixel centre on an edge shared by two triangles belongs to
     exactly one of them. At equal depth the lower triangle index wins.
     """
     vertices, faces = _checked(vertices_px, triangles, width, height)
     triangle = np.full((height, width), -1, np.int32)
     inverse_depth = np.zeros((height, width), np.float32)
-    fill_triangles(vertices, faces, cull_back_faces, near_m, 0, triangle, inverse_depth)
+    fill_triangles(vertices, faces, cull_back_faces, triangle, inverse_depth)
     barycentric = np.zeros((height, width, 3), np.float32)
     depth = np.full((height, width), np.inf, np.float32)
     interpolate_visible(vertices, faces, triangle, barycentric, depth)
@@ -118,7 +117,7 @@ def _row_range(value, step, x_first, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def snap(vertices, near_m):  # type: ignore[no-untyped-def]
+def snap(vertices):  # type: ignore[no-untyped-def]
     """Vertices (V, 3: x px, y px, z) on the subpixel grid: (V, 2) int32 and inverse depths (V,).
 
     The inverse depth of what can't be drawn is 0: too near, not finite, too far off the image.
@@ -127,21 +126,20 @@ def snap(vertices, near_m):  # type: ignore[no-untyped-def]
     scale, limit = np.float32(1 << SUBPIXEL_BITS), np.float32(_MAX_COORDINATE_PX)
     for v in range(len(vertices)):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        if z > near_m and z < np.inf and abs(x) < limit and abs(y) < limit:
+        if z > DEFAULT_NEAR_M and z < np.inf and abs(x) < limit and abs(y) < limit:
             place[v, 0], place[v, 1] = np.int32(np.rint(x * scale)), np.int32(np.rint(y * scale))
             inverse[v] = 1.0 / np.float64(z)
     return place, inverse
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def fill_triangles(vertices, triangles, cull, near_m, offset, triangle, inverse_depth):  # type: ignore[no-untyped-def]
+def fill_triangles(vertices, triangles, cull, triangle, inverse_depth):  # type: ignore[no-untyped-def]
     """Draw into `triangle` (H, W) and `inverse_depth` (H, W), which keep what is nearer.
 
-    offset is added to the index that is written. What is in the buffers stays where it is nearer,
-    so that meshes may be drawn one after another.
+    What is in the buffers stays where it is nearer, so that meshes may be drawn one after another.
     """
-    place, inverse = snap(vertices, near_m)
-    fill_snapped(place, inverse, triangles, cull, offset, triangle, inverse_depth, LANES)
+    place, inverse = snap(vertices)
+    fill_snapped(place, inverse, triangles, cull, 0, triangle, inverse_depth, LANES)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -158,6 +156,7 @@ def _grid_range(a, b, c, size):  # type: ignore[no-untyped-def]
 def fill_snapped(place, inverse, triangles, cull, offset, triangle, inverse_depth, lanes):  # type: ignore[no-untyped-def]
     """As `fill_triangles`, with vertices as `snap` returns them.
 
+    offset: added to the index that is written.
     lanes: always LANES. A constant would be unrolled to single pixels before the compiler looks
     for what it can do to many at once.
     """

@@ -25,6 +25,8 @@ Image = NDArray[np.uint8]
 _TILE_HEIGHT = 400
 _CLOSE_UP_MARGIN = 1.08
 """Width of a close-up over that of the heads in it."""
+_LEAST_CLOSE_UP_PX = 16
+"""A head at the border of the image may show a single vertex."""
 _GAP = 6
 _LANDMARKS = "ibug68"
 _LANDMARK_COLOR = (255, 255, 0)
@@ -102,6 +104,6 @@ def _window(view: View) -> tuple[int, int, int]:
     if not len(pixels):
         return whole
     low, high = pixels.min(axis=0), pixels.max(axis=0)
-    size = int(np.ceil(_CLOSE_UP_MARGIN * (high - low).max()))
+    size = max(_LEAST_CLOSE_UP_PX, int(np.ceil(_CLOSE_UP_MARGIN * (high - low).max())))
     x, y = np.round((low + high - size) / 2).astype(int)
     return int(x), int(y), size

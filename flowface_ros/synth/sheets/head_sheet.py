@@ -15,13 +15,14 @@ from flowface_ros.head.model import JOINT_NAMES, HeadModel
 from flowface_ros.head.normals import vertex_normals
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, neutral_state
+from flowface_ros.synth.anatomy.eyes import IRIS_RADIUS_M
 from flowface_ros.synth.render.raster import interpolate, rasterize
 
 TILE_PX = 256
 COLUMNS = 10
 SUPERSAMPLING = 2
 DISTANCE_M = 0.9
-IRIS_RADIUS_M, PUPIL_SHARE = 0.0059, 0.38
+PUPIL_SHARE = 0.38
 IDENTITIES, SEED = 10, 7
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHECKER_SQUARES = 28
@@ -47,17 +48,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """Where a tile looks from and at: degrees about the head's y and x axes; metres."""
+    """Where a tile looks from, as turns about the head's y and x axes, and at, in metres."""
 
-    yaw: float = 0.0
-    pitch: float = 0.0
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
     centre: tuple[float, float, float] = (0.0, -0.005, -0.03)
     half: float = 0.165
 
 
 HEAD = View()
-FACE = View(yaw=-20, centre=(0.0, -0.025, 0.02), half=0.105)
-MOUTH = View(yaw=-35, centre=(0.0, -0.055, 0.035), half=0.055)
+FACE = View(yaw_deg=-20, centre=(0.0, -0.025, 0.02), half=0.105)
+MOUTH = View(yaw_deg=-35, centre=(0.0, -0.055, 0.035), half=0.055)
 
 
 class HeadPainter:
@@ -72,7 +73,7 @@ class HeadPainter:
         """A tile (TILE_PX, TILE_PX, 3) uint8 RGB."""
         size = TILE_PX * SUPERSAMPLING
         vertices = pose_vertices(self.model, state)
-        turn = Rotation.from_euler("xy", [view.pitch, view.yaw], degrees=True).as_matrix()
+        turn = Rotation.from_euler("xy", [view.pitch_deg, view.yaw_deg], degrees=True).as_matrix()
         seen = (vertices - view.centre) @ turn.T
         depth = DISTANCE_M - seen[:, 2]
         focal = 0.5 * size * DISTANCE_M / view.half
@@ -95,9 +96,7 @@ class HeadPainter:
         shade = _AMBIENT * (1 + 0.4 * normals[..., 1])
         shade = shade + np.maximum(normals @ lights.T, 0) @ _LIGHT_STRENGTHS
         linear = np.where(hit[..., None], albedo * shade[..., None] * 1.15, _BACKGROUND)
-        small = cv2.resize(linear, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA)
-        picture = (255 * np.clip(small, 0, 1) ** (1 / 2.2)).astype(np.uint8)
-        return _labelled(picture, label)
+        return _tile(linear, label)
 
     def _paint_irises(self, albedo: NDArray, triangle: NDArray, barycentric: NDArray) -> None:
         """Iris and pupil about the eyeballs' axes, which look along z in the template."""
@@ -132,8 +131,7 @@ class HeadPainter:
         checker = _checker_colors(np.stack(np.meshgrid(centres, centres), axis=-1))
         hit = (fragments.triangle >= 0)[..., None]
         linear = np.where(hit, 0.5 * color + 0.5 * checker, _BACKGROUND).astype(np.float32)
-        small = cv2.resize(linear, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA)
-        return _labelled((255 * np.clip(small, 0, 1) ** (1 / 2.2)).astype(np.uint8), label)
+        return _tile(linear, label)
 
 
 def draw_head_sheet(model: HeadModel) -> NDArray[np.uint8]:
@@ -151,14 +149,14 @@ def _rows(painter: HeadPainter, model: HeadModel) -> Iterator[list[NDArray]]:
     eye = View(-15, 0, tuple(model.joint_regressor[left] @ model.template + [0, 0, 0.01]), 0.024)
     yield [
         painter.tile(neutral, HEAD, "neutral"),
-        painter.tile(neutral, replace(HEAD, yaw=-40), "3/4"),
-        painter.tile(neutral, replace(HEAD, yaw=-90), "profile"),
-        painter.tile(neutral, replace(HEAD, yaw=180), "back"),
-        painter.tile(neutral, replace(HEAD, yaw=-20, pitch=-50), "below"),
+        painter.tile(neutral, replace(HEAD, yaw_deg=-40), "3/4"),
+        painter.tile(neutral, replace(HEAD, yaw_deg=-90), "profile"),
+        painter.tile(neutral, replace(HEAD, yaw_deg=180), "back"),
+        painter.tile(neutral, replace(HEAD, yaw_deg=-20, pitch_deg=-50), "below"),
         painter.tile(neutral, eye, "left eye"),
         painter.tile(neutral, MOUTH, "mouth"),
         painter.tile(neutral, HEAD, "atlas", checker=True),
-        painter.tile(neutral, replace(HEAD, yaw=-55), "atlas", checker=True),
+        painter.tile(neutral, replace(HEAD, yaw_deg=-55), "atlas", checker=True),
         painter.atlas("atlas"),
     ]
     yield from _identity_rows(painter, neutral)
@@ -180,7 +178,7 @@ def _identity_rows(painter: HeadPainter, neutral: HeadState) -> Iterator[list[ND
         replace(neutral, shape=rng.standard_normal(len(neutral.shape))) for _ in range(IDENTITIES)
     ]
     yield [painter.tile(person, HEAD, f"identity {k}") for k, person in enumerate(people)]
-    yield [painter.tile(person, replace(HEAD, yaw=-50)) for person in people]
+    yield [painter.tile(person, replace(HEAD, yaw_deg=-50)) for person in people]
 
 
 def _expression_tile(painter: HeadPainter, neutral: HeadState, name: str) -> NDArray:
@@ -191,7 +189,7 @@ def _expression_tile(painter: HeadPainter, neutral: HeadState, name: str) -> NDA
 
 
 def _gaze_row(painter: HeadPainter, neutral: HeadState) -> list[NDArray]:
-    front = replace(FACE, yaw=0, centre=(0.0, 0.02, 0.04), half=0.06)
+    front = replace(FACE, yaw_deg=0, centre=(0.0, 0.02, 0.04), half=0.06)
     up = {"eyeLookUpLeft": 1.0, "eyeLookUpRight": 1.0}
     down = {"eyeLookDownLeft": 1.0, "eyeLookDownRight": 1.0}
     left = {"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}
@@ -235,7 +233,10 @@ def _checker_colors(place: NDArray) -> NDArray[np.float32]:
     return ((0.15 + 0.75 * hue) * (0.35 + 0.65 * odd[..., None])).astype(np.float32)
 
 
-def _labelled(picture: NDArray[np.uint8], label: str) -> NDArray[np.uint8]:
+def _tile(linear: NDArray, label: str) -> NDArray[np.uint8]:
+    """Linear light (n, n, 3) as a tile with a label."""
+    small = cv2.resize(linear, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA)
+    picture = (255 * np.clip(small, 0, 1) ** (1 / 2.2)).astype(np.uint8)
     place, font = (6, 15), cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(picture, label, place, font, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return picture

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.model import HeadModel
-from flowface_ros.synth.render.raster import rasterize
+from flowface_ros.synth.render import visibility
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 _SHIFT = 4
 """Bits after the binary point of the coordinates that OpenCV draws: a sixteenth of a pixel."""
-_DEPTH_TOLERANCE_M = 0.004
-"""A vertex this far behind the nearest surface still counts as on it: a pixel's slope at 1 m."""
 
 REGION_COLORS: dict[str, Color] = {
     "skin": (190, 200, 210),
@@ -65,10 +63,12 @@ def wireframe(model: HeadModel) -> Wireframe:
     return Wireframe(model.triangles, edges, sides, region[edges].max(axis=1), palette)
 
 
-def plain_wireframe(triangles: NDArray[np.int32], color: Color = (90, 220, 130)) -> Wireframe:
-    """All edges of any mesh, in one colour."""
+def plain_wireframe(triangles: NDArray[np.int32]) -> Wireframe:
+    """All edges of any mesh, in the face's colour."""
     edges, sides = _edges(triangles)
-    return Wireframe(triangles, edges, sides, np.zeros(len(edges), np.int32), (color,))
+    return Wireframe(
+        triangles, edges, sides, np.zeros(len(edges), np.int32), (REGION_COLORS["face"],)
+    )
 
 
 def _edges(triangles: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -88,11 +88,10 @@ def draw_mesh(
     vertices: NDArray[np.floating],
     mesh: Wireframe,
     opacity: float = 0.6,
-    color: Color | None = None,
 ) -> Image:
     """A copy of an RGB image (H, W, 3) with the visible edges of a mesh on it.
 
-    vertices: (V, 3) metres in the rig frame. color: of all edges; None takes the mesh's own.
+    vertices: (V, 3) metres in the rig frame.
     """
     pixels, edge_color = visible_lines(camera, vertices, mesh)
     lines = np.round(pixels * 2**_SHIFT).astype(np.int32)
@@ -102,7 +101,7 @@ def draw_mesh(
             layer,
             list(lines[edge_color == row]),
             isClosed=False,
-            color=color or mesh.palette[row],
+            color=mesh.palette[row],
             thickness=1,
             lineType=cv2.LINE_AA,
             shift=_SHIFT,
@@ -130,7 +129,7 @@ def visible_points(
 ) -> NDArray[np.bool_]:
     """Which points (N, 3) the camera sees, that a mesh with vertices (V, 3) may hide; rig frame."""
     projected, hiding = _projected(camera, points), _projected(camera, vertices)
-    return _unhidden(projected, hiding, mesh, camera.width, camera.height)
+    return visibility.visible_points(projected, hiding, mesh.triangles, camera.width, camera.height)
 
 
 def draw_points(
@@ -166,29 +165,10 @@ def _visible_edges(
     projected: NDArray[np.float64], mesh: Wireframe, width: int, height: int
 ) -> NDArray[np.bool_]:
     """Edges (E,) that face the camera and whose ends nothing hides."""
-    visible = _unhidden(projected, projected, mesh, width, height)
+    visible = visibility.visible_points(projected, projected, mesh.triangles, width, height)
     a, b, c = (projected[mesh.triangles[:, i], :2] for i in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     # Counter-clockwise from outside is a negative area where y points down.
     facing = (area < 0)[mesh.edge_triangles].any(axis=1)
     ends = np.asarray(visible[mesh.edges].all(axis=1))
     return ends & facing
-
-
-def _unhidden(
-    points: NDArray[np.float64],
-    vertices: NDArray[np.float64],
-    mesh: Wireframe,
-    width: int,
-    height: int,
-) -> NDArray[np.bool_]:
-    """Whether projected points (N, 3) are in the image and not behind the projected mesh (V, 3)."""
-    fragments = rasterize(vertices.astype(np.float32), mesh.triangles, width, height)
-    x, y, depth = points.T
-    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1) & (depth > 0)
-    column = np.where(inside, x, 0).round().astype(int)
-    row = np.where(inside, y, 0).round().astype(int)
-    # The farthest of a pixel's neighbourhood: a vertex at an edge of the silhouette is not hidden
-    # by the pixel next to it.
-    farthest = cv2.dilate(fragments.depth, np.ones((3, 3), np.uint8))
-    return inside & (depth <= farthest[row, column] + _DEPTH_TOLERANCE_M)

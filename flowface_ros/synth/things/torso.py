@@ -12,9 +12,12 @@ from flowface_ros.synth.things.wear import Wearable, dressed, fabric
 
 _Array = NDArray[np.float64]
 
+_SIDES = 48
+"""Points around the neck and shoulders."""
 
-def _torso_rings(fit: FitPoints, rng: np.random.Generator, sides: int = 48) -> _Array:
-    """Rings (rows, sides, 3) from inside the neck's hem down to the chest."""
+
+def _torso_rings(fit: FitPoints, rng: np.random.Generator) -> _Array:
+    """Rings (rows, _SIDES, 3) from inside the neck's hem down to the chest."""
     center = fit.hem.mean(axis=0)
     neck_x = np.ptp(fit.hem[:, 0]) / 2 * 0.97
     neck_z = np.ptp(fit.hem[:, 2]) / 2 * 0.97
@@ -27,10 +30,10 @@ def _torso_rings(fit: FitPoints, rng: np.random.Generator, sides: int = 48) -> _
     x = neck_x + (shoulder_x - neck_x) * (1 - (1 - widen) ** 1.6)
     z = neck_z + (chest_z - neck_z) * np.clip(drop / 0.16, 0, 1) ** 0.8
     back = -0.012 * np.clip(drop / 0.1, 0, 1)
-    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, _SIDES, endpoint=False)
     power = 2 + 0.8 * widen[:, None]
     c, s = np.cos(angle)[None], np.sin(angle)[None]
-    rings = np.empty((len(drop), sides, 3))
+    rings = np.empty((len(drop), _SIDES, 3))
     rings[..., 0] = center[0] + x[:, None] * np.sign(s) * np.abs(s) ** (2 / power)
     rings[..., 2] = center[2] + back[:, None] + z[:, None] * np.sign(c) * np.abs(c) ** (2 / power)
     # The hem is not level: the neck starts lower in front.

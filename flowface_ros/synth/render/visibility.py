@@ -1,4 +1,4 @@
-"""Which points of a head a camera sees."""
+"""Which projected points of a head its own mesh does not hide."""
 
 from __future__ import annotations
 
