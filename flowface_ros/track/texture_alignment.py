@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from flowface_ros.track import texture_kernels as kernels
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -20,14 +23,16 @@ Mask = NDArray[np.bool_]
 
 _BLUR_PX = 1.0
 """Standard deviation by which crops are blurred before: what is sharper has no useful gradient."""
-_NOISE = 3.0
+_NOISE = np.float32(3.0)
 """Standard deviation of intensities, of 255."""
-_SHARE = 0.2
+_SHARE = np.float32(0.2)
 """Share of the points' information that counts: errors of neighbours are alike."""
 _STEPS = 4
 _STOP_PX = 0.02
 """Steps that move no point farther end the iteration."""
-_MAD_TO_SIGMA = 1.48
+_MAD_TO_SIGMA = np.float32(1.48)
+_REACH = 3.7
+"""Standard deviations beyond which a neighbour's weight, below a thousandth, is taken for none."""
 _PER_PIXEL = 1 / 32
 """Scale of Scharr's filter."""
 
@@ -61,9 +66,9 @@ def _derivative(value: Floats, dx: int, dy: int) -> Floats:
 
 
 def _sampled(picture: Floats, places: NDArray) -> Floats:
-    x, y = np.asarray(places, np.float32).T
-    border = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border)).ravel()
+    out = np.empty(len(places), np.float32)
+    kernels.sample(picture, np.asarray(places, np.float32), out)
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,24 +83,35 @@ class Reference:
 
 
 class Smoother:
-    """Means over the neighbourhood on the skin, of points of which some are missing."""
+    """Sums over the neighbourhood on the skin; over those of ones they are means."""
 
     def __init__(self, places: NDArray, length: float) -> None:
         """places: (N, D) metres. length: standard deviation of the neighbourhood, metres."""
         # Twice over nodes: the sum of both is the Gaussian, at less than its cost.
         once = length / np.sqrt(2)
         nodes = places[_spread(places, once)]
-        squared = ((places[:, None] - nodes) ** 2).sum(axis=2)
-        self._weights = np.exp(-squared / (2 * once**2)).astype(np.float32)
+        distance = np.linalg.norm(places[:, None] - nodes, axis=2) / once
+        near = csr_array(np.where(distance < _REACH, np.exp(-(distance**2) / 2), 0.0))
+        # unsigned: compiled code then does not look for negative indices
+        self._near = (
+            near.indptr.astype(np.uint32),
+            near.indices.astype(np.uint32),
+            near.data.astype(np.float32),
+        )
+        self._node_count = len(nodes)
 
-    def __call__(self, values: Floats, known: Floats) -> Floats:
-        """Means (N, K) of those values (N, K) whose known (N, K) is 1; 0 where there is none near.
-
-        Values that are not known must be 0.
-        """
-        both = np.concatenate([values, known], axis=1)
-        sums, counts = np.split(self._weights @ (self._weights.T @ both), 2, axis=1)
-        return np.asarray(sums / np.maximum(counts, np.float32(1e-6)), np.float32)
+    def __call__(self, values: Floats) -> Floats:
+        """Weighted sums (N, K) of values (N, K); those that are not known must be 0."""
+        sums = np.empty_like(values)
+        for first in range(0, values.shape[1], kernels.LANES):
+            columns = slice(first, min(first + kernels.LANES, values.shape[1]))
+            lanes = np.zeros((len(values), kernels.LANES), np.float32)
+            lanes[:, : columns.stop - first] = values[:, columns]
+            nodes = np.zeros((self._node_count, kernels.LANES), np.float32)
+            kernels.spread(*self._near, lanes, nodes)
+            kernels.gather(*self._near, nodes, lanes)
+            sums[:, columns] = lanes[:, : columns.stop - first]
+        return sums
 
 
 def _spread(places: NDArray, spacing: float) -> list[int]:
@@ -122,39 +138,33 @@ def align_texture(
     """Amounts (M,) of the motions after which the picture looks as the references do.
 
     places: (N, 2) crop pixels where the points are said to be. seen: (N,) which of them show.
-    motions: (M, 2, N) crop pixels by which one standard deviation of each moves the points.
+    motions: (N, 2, M) crop pixels by which one standard deviation of each moves the points.
     start: (M,) amounts to begin with. references: at least one. trust: in where the points are
     said to be; by as much the motions' standard deviations are less.
     """
-    amounts = start.copy()
+    count, amounts = len(places), start.copy()
     known = np.stack([r.seen & seen for r in references], axis=1).astype(np.float32)
     told = np.stack([r.values for r in references], axis=1)
+    near = np.maximum(smoother(known), np.float32(1e-6))
+    prior = trust**2 * np.eye(len(start))
+    weight, pull, residual = np.empty((3, count), np.float32)
+    jacobian = np.empty((count, len(start)), np.float32)
     for _ in range(_STEPS):
-        at = places + np.tensordot(amounts.astype(np.float32), motions, 1).T
+        at = (places + moved(motions, amounts)).astype(np.float32)
         difference = (detail.values_at(at)[:, None] - told) * known
-        difference = (difference - smoother(difference, known)) * known
-        weights = _weights(difference, known)
-        dx, dy = detail.gradients_at(at)
-        jacobian = dx * motions[:, 0] + dy * motions[:, 1]
-        normal = (jacobian * weights.sum(axis=1)) @ jacobian.T + trust**2 * np.eye(len(motions))
-        slope = jacobian @ (weights * difference).sum(axis=1) + trust**2 * amounts
-        step = np.linalg.solve(normal.astype(np.float64), -slope)
+        difference = (difference - smoother(difference) / near) * known
+        kernels.weigh(difference, known, _NOISE, _MAD_TO_SIGMA, _SHARE, weight, pull)
+        kernels.whiten(*detail.gradients_at(at), weight, pull, motions, jacobian, residual)
+        normal = jacobian.T @ jacobian + prior
+        slope = residual @ jacobian + trust**2 * amounts
+        step = np.linalg.solve(normal, -slope)
         amounts += step
-        if np.abs(np.tensordot(step.astype(np.float32), motions, 1)).max() < _STOP_PX:
+        if np.abs(moved(motions, step)).max() < _STOP_PX:
             break
     return amounts
 
 
-def _weights(difference: Floats, known: Floats) -> Floats:
-    """Inverse variance (N, K) of intensities; next to nothing for outliers.
-
-    A reference that looks different throughout counts less: its scale is its own median.
-    """
-    weights = np.zeros_like(difference)
-    for column, differs in enumerate(difference.T):
-        rows = known[:, column] > 0
-        if rows.any():
-            sigma = max(_NOISE, _MAD_TO_SIGMA * float(np.median(np.abs(differs[rows]))))
-            tail = 1 + (differs[rows] / (2 * sigma)) ** 2
-            weights[rows, column] = _SHARE / (sigma * tail) ** 2
-    return weights
+def moved(motions: Floats, amounts: NDArray) -> Floats:
+    """Shifts (N, 2) by amounts (M,) of motions (N, 2, M)."""
+    flat = motions.reshape(-1, motions.shape[2])
+    return np.asarray(flat @ amounts.astype(np.float32)).reshape(-1, 2)

@@ -19,7 +19,14 @@ from flowface_ros.align.crop import Crop
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
-from flowface_ros.track.texture_alignment import Floats, Reference, align_texture, detail_of
+from flowface_ros.track import texture_kernels as kernels
+from flowface_ros.track.texture_alignment import (
+    Floats,
+    Reference,
+    align_texture,
+    detail_of,
+    moved,
+)
 from flowface_ros.track.textured_skin import POSE, SkinView, TexturedSkin
 
 Array = NDArray[np.float64]
@@ -99,12 +106,12 @@ class TextureMemory:
                 skin.smoother,
                 1.0 if alone else _TRUST_IN_RIGS,
             )
-        places = places + np.tensordot(self._amounts, view.motions, 1).T
+        places = places + moved(view.motions, self._amounts)
         reference = Reference(detail.values_at(places), view.seen)
         self._remember(_Look(observation.stamp_ns, reference, view.direction))
         shift = np.zeros((skin.count, 2))
         shift[skin.rows] = places - said
-        shift[skin.others] = np.tensordot(self._amounts[:POSE], view.other_motions, 1).T
+        shift[skin.others] = moved(view.other_motions, self._amounts[:POSE])
         pixels = observation.pixels + shift @ crop.image_from_crop[:, :2].T
         return replace(observation, pixels=pixels)
 
@@ -119,7 +126,7 @@ class TextureMemory:
         pattern = said - explained
         if self._pattern is not None:
             change = pattern - self._pattern
-            jumped = np.linalg.norm(change, axis=1) > _JUMP * sigma
+            jumped = np.hypot(*change.T) > _JUMP * sigma
             pattern = self._pattern + np.where(jumped[:, None], 1.0, _PATTERN_GAIN) * change
         self._pattern = pattern
         return np.asarray(explained + pattern)
@@ -141,18 +148,20 @@ class TextureMemory:
 
 
 def _explained(shifts: Array, sigma: Array, motions: Floats) -> Array:
-    """What motions (M, 2, N) make of shifts (N, 2), by least squares that outliers do not pull."""
-    flat = motions.reshape(len(motions), -1)
-    wanted = shifts.T.ravel()
+    """What motions (N, 2, M) make of shifts (N, 2), by least squares that outliers do not pull."""
+    wanted = shifts.astype(np.float32)
+    ridge = _RIDGE * np.eye(motions.shape[2])
     weights = _MODEL_SHARE / sigma**2
+    whitened = np.empty_like(motions)
     for _ in range(_FITS):
-        weighted = flat * np.tile(weights, 2).astype(np.float32)
-        normal = (weighted @ flat.T).astype(np.float64) + _RIDGE * np.eye(len(flat))
-        amounts = np.linalg.solve(normal, weighted @ wanted)
-        explained = np.tensordot(amounts, motions, 1).T
-        off = np.linalg.norm(shifts - explained, axis=1) / (_JUMP * sigma)
+        root = np.sqrt(weights).astype(np.float32)
+        kernels.scale(motions, root, whitened)
+        flat = whitened.reshape(-1, len(ridge))
+        amounts = np.linalg.solve(flat.T @ flat + ridge, (root[:, None] * wanted).ravel() @ flat)
+        explained = moved(motions, amounts)
+        off = np.hypot(*(shifts - explained).T) / (_JUMP * sigma)
         weights = _MODEL_SHARE / (sigma * (1 + off**2)) ** 2
-    return np.asarray(explained)
+    return np.asarray(explained, np.float64)
 
 
 def _angle_deg(a: Array, b: Array) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,15 @@ from flowface_ros.head.normals import vertex_normals
 from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, Unknowns, neutral_state
 from flowface_ros.head.surface import SurfacePoints
+from flowface_ros.track import texture_kernels as kernels
 from flowface_ros.track.texture_alignment import Floats, Mask, Smoother
 
 Array = NDArray[np.float64]
 
 POSE = 6
 """Motions of the pose, which come first: translation and rotation in rig axes."""
+_OF_HEAD = ("neck", "jaw", "left_eye", "right_eye", "expression", "shape")
+"""Parts of a state that say what a head is like, not where."""
 
 _LEAST_COSINE = 0.2
 """Of the angle between the skin and the direction to the camera; skin seen more from the side is
@@ -34,13 +38,17 @@ _JAW_RAD, _EXPRESSION = 0.05, 0.15
 """How far an aligner's answers are off, as motions of the head; standard deviations."""
 
 
+_KEPT = 4
+"""Heads whose points are kept from one view of a set to the next."""
+
+
 @dataclass(frozen=True, eq=False)
 class SkinView:
     """A face's N points, and the aligner's R others, as a camera would see a head.
 
     places: (N, 2) crop pixels. seen: (N,) whether a point faces the camera.
     direction: (3,) of the camera as the skull sees it, unit length.
-    motions: (M, 2, N), other_motions: (6, 2, R) crop pixels by which one standard deviation of each
+    motions: (N, 2, M), other_motions: (R, 2, 6) crop pixels by which one standard deviation of each
     motion moves the points; the others move with the pose alone.
     """
 
@@ -49,6 +57,25 @@ class SkinView:
     direction: Array
     motions: Floats
     other_motions: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Posed:
+    """A head whose own frame is the rig's: what it looks the same in, wherever it is.
+
+    points: (N + R, 3) of the face and the others, metres. jacobian: (N, 3, M - 6) d points of the
+    face / d jaw and expression.
+    """
+
+    state: HeadState
+    points: Array
+    jacobian: Array
+
+    def fits(self, state: HeadState) -> bool:
+        mine = self.state
+        return mine.offsets is state.offsets and all(
+            np.array_equal(getattr(mine, name), getattr(state, name)) for name in _OF_HEAD
+        )
 
 
 class TexturedSkin:
@@ -64,13 +91,13 @@ class TexturedSkin:
         self._face = SurfaceEvaluator(model, face)
         self._others = SurfaceEvaluator(model, points[self.others])
         expressions = tuple(range(model.expression_count))
-        self._unknowns = Unknowns(pose=True, jaw=True, expression=expressions)
-        self._pose = Unknowns(pose=True)
+        self._unknowns = Unknowns(pose=False, jaw=True, expression=expressions)
         sizes = ((3, _PLACE_M), (3, _TURN_RAD), (3, _JAW_RAD), (len(expressions), _EXPRESSION))
         self._sigmas = np.concatenate([np.full(count, sigma) for count, sigma in sizes])
         normals = vertex_normals(pose_vertices(model, neutral_state(model)), model.triangles)
         outward = face.interpolate(model.triangles, normals)
         self._normals = outward / np.linalg.norm(outward, axis=1, keepdims=True)
+        self._posed: deque[_Posed] = deque(maxlen=_KEPT)
 
     @property
     def motion_count(self) -> int:
@@ -79,23 +106,45 @@ class TexturedSkin:
 
     def view(self, camera: Camera, crop: Crop, state: HeadState) -> SkinView | None:
         """None when a point is not before the camera."""
-        positions, jacobian = self._face.positions_and_jacobian(state, self._unknowns)
-        others, others_jacobian = self._others.positions_and_jacobian(state, self._pose)
-        at_face = _projected(camera, crop, positions, jacobian * self._sigmas)
-        at_others = _projected(camera, crop, others, others_jacobian * self._sigmas[:POSE])
-        if at_face is None or at_others is None:
+        posed, face = self._pose(state), len(self.rows)
+        rotation = rigid.rotation_from_rotvec(state.rotation)
+        camera_from_head = camera.camera_from_rig @ rigid.transform(rotation, state.translation)
+        in_camera = rigid.apply(camera_from_head, posed.points)
+        pixels, lens, valid = camera.project_with_jacobian(in_camera)
+        if not valid.all():
             return None
-        skull = rigid.rotation_from_rotvec(state.rotation) @ rigid.rotation_from_rotvec(state.neck)
-        away = camera.rig_from_camera[:3, 3] - positions
+        skull = rigid.rotation_from_rotvec(state.neck)
+        away = rigid.inverse(camera_from_head)[:3, 3] - posed.points[:face]
         cosine = (self._normals @ skull.T * away).sum(axis=1) / np.linalg.norm(away, axis=1)
         direction = skull.T @ away.mean(axis=0)
+        crop_from_image = np.asarray(np.linalg.inv(crop.image_from_crop[:, :2]), np.float64)
+        turns = crop_from_image, camera_from_head[:3, :3], rotation
+        still = np.empty((len(self.others), 3, 0))
         return SkinView(
-            at_face[0],
+            crop.to_crop(pixels[:face]),
             cosine > _LEAST_COSINE,
             direction / np.linalg.norm(direction),
-            at_face[1],
-            at_others[1],
+            self._motions(lens[:face], posed.points[:face], posed.jacobian, *turns),
+            self._motions(lens[face:], posed.points[face:], still, *turns),
         )
+
+    def _motions(self, lens: Array, points: Array, jacobian: Array, *turns: Array) -> Floats:
+        """(n, 2, 6 + L), see `kernels.motions`."""
+        size = POSE + jacobian.shape[2]
+        motions = np.empty((len(points), 2, size), np.float32)
+        kernels.motions(lens, points, jacobian, *turns, self._sigmas[:size], motions)
+        return motions
+
+    def _pose(self, state: HeadState) -> _Posed:
+        """Kept, as a head is the same for all cameras of a set."""
+        for posed in self._posed:
+            if posed.fits(state):
+                return posed
+        still = replace(state, translation=np.zeros(3), rotation=np.zeros(3))
+        face, jacobian = self._face.positions_and_jacobian(still, self._unknowns)
+        points = np.concatenate([face, self._others.positions(still)])
+        self._posed.appendleft(_Posed(still, points, jacobian))
+        return self._posed[0]
 
 
 def _face_rows(model: HeadModel, points: SurfacePoints) -> NDArray[np.intp]:
@@ -106,18 +155,3 @@ def _face_rows(model: HeadModel, points: SurfacePoints) -> NDArray[np.intp]:
     on_face = np.zeros(model.vertex_count, bool)
     on_face[group] = True
     return np.flatnonzero(on_face[model.triangles[points.triangle]].all(axis=1))
-
-
-def _projected(
-    camera: Camera, crop: Crop, positions: Array, jacobian: Array
-) -> tuple[Array, Floats] | None:
-    """Crop pixels (N, 2) of points (N, 3) in the rig frame, and (M, 2, N) for a Jacobian
-    (N, 3, M)."""
-    camera_from_rig = camera.camera_from_rig
-    in_camera = rigid.apply(camera_from_rig, positions)
-    pixels, lens, valid = camera.project_with_jacobian(in_camera)
-    if not valid.all():
-        return None
-    crop_from_rig = np.linalg.inv(crop.image_from_crop[:, :2]) @ lens @ camera_from_rig[:3, :3]
-    moved = (crop_from_rig @ jacobian).astype(np.float32)
-    return crop.to_crop(pixels), np.ascontiguousarray(moved.transpose(2, 1, 0))

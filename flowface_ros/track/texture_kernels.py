@@ -1,0 +1,142 @@
+# mypy: disable-error-code="no-untyped-def"
+"""Compiled inner loops of texture memory.
+
+N points, M motions, K references. Arrays of numbers per point have the point first, so that what
+belongs to one point lies together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowface_ros.fit.kernels import simd
+
+LANES = 4
+"""Columns that `spread` and `gather` work on at once."""
+
+
+@simd
+def motions(lens, points, jacobian, crop_from_image, camera_from_head, rig_from_head, sigmas, out):
+    """Fills out (N, 2, 6 + L): crop pixels by which motions move points (N, 3) of the head's frame.
+
+    The first six are translation and rotation about the head's origin, in the rig's axes.
+    jacobian: (N, 3, L) d point / d others. sigmas: (6 + L,) by how much of each.
+    lens: (N, 2, 3) d pixel / d point of the camera's frame. crop_from_image: (2, 2).
+    camera_from_head, rig_from_head: (3, 3).
+    """
+    p = np.empty((2, 3))
+    others = jacobian.shape[2]
+    for n in range(len(points)):
+        for i in range(2):
+            for k in range(3):
+                p[i, k] = 0.0
+                for j in range(3):
+                    x = (
+                        crop_from_image[i, 0] * lens[n, 0, j]
+                        + crop_from_image[i, 1] * lens[n, 1, j]
+                    )
+                    p[i, k] += x * camera_from_head[j, k]
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        for i in range(2):
+            a, b, c = p[i, 0], p[i, 1], p[i, 2]
+            for j in range(3):
+                u, v, w = rig_from_head[j, 0], rig_from_head[j, 1], rig_from_head[j, 2]
+                out[n, i, j] = sigmas[j] * (a * u + b * v + c * w)
+                turned = a * (v * z - w * y) + b * (w * x - u * z) + c * (u * y - v * x)
+                out[n, i, 3 + j] = sigmas[3 + j] * turned
+            for k in range(others):
+                moved = a * jacobian[n, 0, k] + b * jacobian[n, 1, k] + c * jacobian[n, 2, k]
+                out[n, i, 6 + k] = sigmas[6 + k] * moved
+
+
+@simd
+def sample(picture, places, out):
+    """Fills out (N,) with a picture (H, W) at places (N, 2), bilinear; its border goes on
+    outside."""
+    height, width = picture.shape
+    one = np.float32(1)
+    for n in range(len(places)):
+        x = min(max(places[n, 0], np.float32(0)), np.float32(width - 1))
+        y = min(max(places[n, 1], np.float32(0)), np.float32(height - 1))
+        column, row = min(int(x), width - 2), min(int(y), height - 2)
+        a, b = x - np.float32(column), y - np.float32(row)
+        top = (one - a) * picture[row, column] + a * picture[row, column + 1]
+        bottom = (one - a) * picture[row + 1, column] + a * picture[row + 1, column + 1]
+        out[n] = (one - b) * top + b * bottom
+
+
+@simd
+def spread(start, node, weight, values, out):
+    """Adds weight times values (N, LANES) to nodes, out (nodes, LANES); node and weight of point n
+    are those from start[n] to start[n + 1]."""
+    for n in range(len(values)):
+        a, b, c, d = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
+        for e in range(start[n], start[n + 1]):
+            w, j = weight[e], node[e]
+            out[j, 0] += w * a
+            out[j, 1] += w * b
+            out[j, 2] += w * c
+            out[j, 3] += w * d
+
+
+@simd
+def gather(start, node, weight, values, out):
+    """Fills out (N, LANES) with sums over the nodes of weight times values (nodes, LANES)."""
+    for n in range(len(out)):
+        a = b = c = d = np.float32(0)
+        for e in range(start[n], start[n + 1]):
+            w, j = weight[e], node[e]
+            a += w * values[j, 0]
+            b += w * values[j, 1]
+            c += w * values[j, 2]
+            d += w * values[j, 3]
+        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = a, b, c, d
+
+
+@simd
+def weigh(difference, known, noise, mad_to_sigma, share, weight, pull):
+    """Fills weight (N,) with the sums over references of the inverse variance of their difference
+    (N, K), and pull (N,) with those of it times the difference.
+
+    Next to nothing for outliers. A reference that looks different throughout counts less: its scale
+    is its own median. Those whose known (N, K) is 0 count nothing.
+    """
+    size = np.empty(len(difference), np.float32)
+    one, half = np.float32(1), np.float32(0.5)
+    weight[:], pull[:] = 0, 0
+    for k in range(difference.shape[1]):
+        count = 0
+        for n in range(len(difference)):
+            if known[n, k] > 0:
+                size[count] = abs(difference[n, k])
+                count += 1
+        if count == 0:
+            continue
+        sigma = max(noise, mad_to_sigma * np.float32(np.median(size[:count])))
+        for n in range(len(difference)):
+            ratio = half * difference[n, k] / sigma
+            spoilt = sigma * (one + ratio * ratio)
+            w = known[n, k] * share / (spoilt * spoilt)
+            weight[n] += w
+            pull[n] += w * difference[n, k]
+
+
+@simd
+def whiten(dx, dy, weight, pull, moves, jacobian, residual):
+    """Fills jacobian (N, M) with d intensity / d motion and residual (N,), both over the
+    intensity's standard deviation. moves: (N, 2, M)."""
+    for n in range(len(weight)):
+        root = np.sqrt(weight[n])
+        residual[n] = pull[n] / root if root > 0 else np.float32(0)
+        x, y = root * dx[n], root * dy[n]
+        for m in range(moves.shape[2]):
+            jacobian[n, m] = x * moves[n, 0, m] + y * moves[n, 1, m]
+
+
+@simd
+def scale(moves, factor, out):
+    """Fills out (N, 2, M) with moves (N, 2, M) times each point's factor (N,)."""
+    for n in range(len(moves)):
+        for i in range(2):
+            for m in range(moves.shape[2]):
+                out[n, i, m] = factor[n] * moves[n, i, m]

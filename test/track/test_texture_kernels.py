@@ -1,0 +1,128 @@
+"""Compiled loops against what they compute, said with numpy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+from textured_world import TexturedHead
+
+from flowface_ros.head.evaluator import SurfaceEvaluator
+from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState, Unknowns, retract
+from flowface_ros.rigid import apply
+from flowface_ros.track import texture_kernels as kernels
+from flowface_ros.track.texture_alignment import Smoother
+
+
+@pytest.fixture(scope="module")
+def head(model: HeadModel) -> TexturedHead:
+    return TexturedHead(model, 20)
+
+
+def posed(head: TexturedHead) -> HeadState:
+    """A head that is turned, speaks and smiles."""
+    step = np.random.default_rng(0).normal(0, 0.1, 12 + head.model.expression_count)
+    expressions = tuple(range(head.model.expression_count))
+    unknowns = Unknowns(pose=True, neck=True, jaw=True, expression=expressions)
+    return retract(head.turned(0.2), unknowns, step)
+
+
+def test_motions_are_differences_of_projections(head: TexturedHead) -> None:
+    state, skin, camera = posed(head), head.skin, head.camera
+    crop = head.crop(head.turned(0.2))
+    view = skin.view(camera, crop, state)
+    assert view is not None
+    everywhere = SurfaceEvaluator(head.model, head.points)
+    expressions = tuple(range(head.model.expression_count))
+    unknowns = Unknowns(pose=True, jaw=True, expression=expressions)
+    sizes = [0.005] * 3 + [0.03] * 3 + [0.05] * 3 + [0.15] * len(expressions)
+
+    def places(moved: HeadState) -> np.ndarray:
+        points = apply(camera.camera_from_rig, everywhere.positions(moved))
+        return crop.to_crop(camera.project(points)[0])
+
+    assert view.places == pytest.approx(places(state)[skin.rows], abs=1e-9)
+    for motion, size in enumerate(sizes):
+        step = np.zeros(unknowns.size)
+        step[motion] = 1e-4 * size
+        ends = [places(retract(state, unknowns, sign * step)) for sign in (1, -1)]
+        slopes = (ends[0] - ends[1]) / 2e-4
+        assert view.motions[:, :, motion] == pytest.approx(slopes[skin.rows], abs=1e-3)
+        if motion < 6:
+            assert view.other_motions[:, :, motion] == pytest.approx(slopes[skin.others], abs=1e-3)
+
+
+def test_skin_is_posed_once_for_all_views_and_anew_for_another_face(head: TexturedHead) -> None:
+    state, crop = posed(head), head.crop(head.turned(0.2))
+    turned = replace(state, rotation=head.turned(-0.2).rotation)
+    first, other, again, aside = (
+        head.skin.view(head.camera, crop, s) for s in (state, head.turned(0.2), state, turned)
+    )
+    assert first is not None and other is not None and again is not None and aside is not None
+    assert np.array_equal(first.places, again.places)
+    assert np.abs(first.places - other.places).max() > 1
+    assert head.skin._pose(state) is head.skin._pose(turned)
+    assert head.skin._pose(state) is not head.skin._pose(head.turned(0.2))
+
+
+def test_samples_are_bilinear_and_the_border_goes_on() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.normal(size=(20, 30)).astype(np.float32)
+    places = rng.uniform(-5, 35, (500, 2)).astype(np.float32)
+    places[:3] = [[0, 0], [29, 19], [28.5, 18.5]]
+    out = np.empty(500, np.float32)
+    kernels.sample(picture, places, out)
+    expected = map_coordinates(picture, places[:, ::-1].T, order=1, mode="nearest")
+    assert out == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 4, 6])
+def test_sums_over_the_neighbourhood(columns: int) -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 0.1, (200, 3))
+    values = rng.normal(size=(200, columns)).astype(np.float32)
+    smoother = Smoother(places, 0.02)
+    start, node, weight = smoother._near
+    dense = np.zeros((200, node.max() + 1))
+    dense[np.repeat(np.arange(200), np.diff(start)), node] = weight
+    assert (dense > 0).mean() < 0.9
+    assert smoother(values) == pytest.approx(dense @ (dense.T @ values), rel=1e-4, abs=1e-4)
+
+
+def test_weights_are_those_of_a_robust_mean() -> None:
+    rng = np.random.default_rng(0)
+    known = (rng.uniform(size=(300, 4)) < 0.7).astype(np.float32)
+    known[:, 3] = 0
+    difference = (rng.normal(size=(300, 4)) * [1, 5, 20, 5]).astype(np.float32) * known
+    difference[:20] *= 30
+    weight, pull = np.empty((2, 300), np.float32)
+    kernels.weigh(difference, known, np.float32(3), np.float32(1.5), np.float32(0.2), weight, pull)
+    expected, pulled = np.zeros(300), np.zeros(300)
+    for column in range(3):
+        rows = known[:, column] > 0
+        d = difference[rows, column].astype(np.float64)
+        sigma = max(3.0, 1.5 * np.median(np.abs(d)))
+        weights = 0.2 / (sigma * (1 + (d / (2 * sigma)) ** 2)) ** 2
+        expected[rows] += weights
+        pulled[rows] += weights * d
+    assert weight == pytest.approx(expected, rel=1e-4)
+    assert pull == pytest.approx(pulled, rel=1e-3, abs=1e-6)
+
+
+def test_whitened_equations_are_the_weighted_ones() -> None:
+    rng = np.random.default_rng(0)
+    moves = rng.normal(size=(100, 2, 7)).astype(np.float32)
+    dx, dy, pull = rng.normal(size=(3, 100)).astype(np.float32)
+    weight = rng.uniform(0, 1, 100).astype(np.float32)
+    weight[:10] = pull[:10] = 0
+    jacobian, residual = np.empty((100, 7), np.float32), np.empty(100, np.float32)
+    kernels.whiten(dx, dy, weight, pull, moves, jacobian, residual)
+    slope = np.einsum("n,nm->nm", dx, moves[:, 0]) + np.einsum("n,nm->nm", dy, moves[:, 1])
+    assert jacobian.T @ jacobian == pytest.approx((slope.T * weight) @ slope, abs=1e-3)
+    assert residual @ jacobian == pytest.approx(pull @ slope, abs=1e-3)
+    scaled = np.empty_like(moves)
+    kernels.scale(moves, dx, scaled)
+    assert scaled == pytest.approx(moves * dx[:, None, None], rel=1e-6)
