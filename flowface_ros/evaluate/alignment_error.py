@@ -78,17 +78,17 @@ def alignment_errors(
         )
     # What follows the texels, such as an aligner's iris points, is not part of the grid.
     observed, sigma = alignment.pixels[:count], np.asarray(alignment.sigma[:count], np.float64)
-    meshes = [face.vertices for face in truths if face.vertices is not None]
     candidates = []
-    for vertices in meshes:
-        mesh = project_vertices(camera, vertices)
+    for vertices in (face.vertices for face in truths if face.vertices is not None):
         texels = project_vertices(camera, points.interpolate(model.triangles, vertices))
         residual = observed - texels[:, :2]
-        distance = np.nanmedian(np.linalg.norm(residual, axis=1))
-        candidates.append((float(distance), vertices, mesh, texels, residual))
-    if not candidates or not np.isfinite(min(c[0] for c in candidates)):
+        distance = np.linalg.norm(residual, axis=1)
+        if np.isfinite(distance).any():  # else the face is behind the camera
+            candidates.append((float(np.nanmedian(distance)), vertices, texels, residual))
+    if not candidates:
         return None
-    _, vertices, mesh, texels, residual = min(candidates, key=lambda c: c[0])
+    _, vertices, texels, residual = min(candidates, key=lambda c: c[0])
+    mesh = project_vertices(camera, vertices)
     visible = visible_points(texels, mesh, model.triangles, camera.width, camera.height)
     known = np.isfinite(residual).all(axis=1) & np.isfinite(sigma) & (sigma > 0)
     known &= camera.contains(texels[:, :2])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flowface_ros.evaluate.report_parts import number
 
 COLORS = ("#1f6fb2", "#d1690b", "#2a8a3e", "#b0304a", "#6b4ba1", "#777777", "#0f8f8f", "#a07a00")
 
@@ -97,10 +99,8 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str) -> str:
     rows = []
     for row, (label, value) in enumerate(zip(labels, values, strict=True)):
         y = 3 + row * _BAR_HEIGHT
-        known = bool(np.isfinite(value))
-        length = value * scale if known else 0.0
-        text = f"{value:.3g} {unit}" if known else "-"
-        text = escape("< 0.001") if 0 < value < 0.001 else text
+        length = value * scale if np.isfinite(value) else 0.0
+        text = escape(number(value, unit))
         rows.append(
             f'<text x="{_BAR_LEFT - 6}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
             f'<rect x="{_BAR_LEFT}" y="{y + 2}" width="{length:.1f}" height="{_BAR_HEIGHT - 5}" '
@@ -122,8 +122,13 @@ def ticks(low: float, high: float) -> NDArray[np.float64]:
     return np.arange(first, last + 1) * step
 
 
-def _axes(x_ticks: NDArray, y_ticks: NDArray, place: object, x_label: str, y_label: str) -> str:
-    assert callable(place)
+def _axes(
+    x_ticks: NDArray,
+    y_ticks: NDArray,
+    place: Callable[[NDArray], NDArray],
+    x_label: str,
+    y_label: str,
+) -> str:
     parts = []
     for x in x_ticks:
         px, py = place(np.array([x, y_ticks[0]]))

@@ -59,16 +59,13 @@ def now_figures(
 
 
 def facescape_figures(
-    truth: Path,
-    predictions: Path,
-    reach_mm: float = FACESCAPE_REACH_MM,
-    progress: Progress = lambda items: items,
+    truth: Path, predictions: Path, progress: Progress = lambda items: items
 ) -> dict[str, Any]:
     """Chamfer distance (mm), normal error (rad) and completeness of meshes in the truth's frame
     and unit (FaceScape's are millimetres): means over the meshes, and each of them."""
     rows = {}
     for name, true_path, path in progress(mesh_pairs(truth, predictions)):
-        score = surface_score(read_mesh_file(true_path), read_mesh_file(path), reach_mm)
+        score = surface_score(read_mesh_file(true_path), read_mesh_file(path), FACESCAPE_REACH_MM)
         rows[name] = {
             "chamfer_mm": score.chamfer,
             "normal_error_rad": score.normal_error,
@@ -78,7 +75,7 @@ def facescape_figures(
         key: float(np.nanmean([row[key] for row in rows.values()]))
         for key in ("chamfer_mm", "normal_error_rad", "completeness")
     }
-    return {"benchmark": "facescape", "reach_mm": reach_mm, **means, "meshes": rows}
+    return {"benchmark": "facescape", "reach_mm": FACESCAPE_REACH_MM, **means, "meshes": rows}
 
 
 def multiface_figures(

@@ -16,7 +16,7 @@ from flowface_ros.evaluate.matching import Moment, Person
 from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.regions import vertex_regions
 from flowface_ros.evaluate.statistics import figures
-from flowface_ros.evaluate.tracking import Face, Recording
+from flowface_ros.evaluate.tracking import Recording
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.synth.render.visibility import visible_points
@@ -157,17 +157,12 @@ def _shots(
         rows = [
             (moment.stamp_ns, truth.vertices, match.vertices)
             for moment, truth, match in zip(frames, person.truths, person.matches, strict=True)
-            if _has_mesh(truth) and _has_mesh(match)
-            and truth is not None and match is not None
-        ]  # fmt: skip
-        for stamp, truth, match in rows[:: -(-len(rows) // _MOST_PAIRS) or 1]:
-            assert truth is not None and match is not None
-            shots += [(camera(stamp), truth, match) for camera in recording.cameras.values()]
+            if truth is not None and match is not None
+        ]
+        meshes = [(stamp, a, b) for stamp, a, b in rows if a is not None and b is not None]
+        for stamp, a, b in meshes[:: -(-len(meshes) // _MOST_PAIRS) or 1]:
+            shots += [(camera(stamp), a, b) for camera in recording.cameras.values()]
     return shots
-
-
-def _has_mesh(face: Face | None) -> bool:
-    return face is not None and face.vertices is not None
 
 
 def _joined(parts: Sequence[NDArray]) -> NDArray:

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from flowface_ros.evaluate.tracking import Face, Tracking, face_between
 
-MAX_DISTANCE_M = 0.15
+_MAX_DISTANCE_M = 0.15
 """A prediction further from every true head than about a head's width is of nobody."""
 _LONGEST_GAP = 2.5
 """Truth is interpolated over at most this many of its own periods."""
@@ -55,9 +55,7 @@ class Person:
         return sum(a != b for a, b in pairwise(ids))
 
 
-def moments(
-    truth: Tracking, prediction: Tracking, max_distance_m: float = MAX_DISTANCE_M
-) -> list[Moment]:
+def moments(truth: Tracking, prediction: Tracking) -> list[Moment]:
     """Every frame of the truth with the predictions that belong to it."""
     rows = match_stamps(truth.stamps_ns, prediction.stamps_ns)
     result = []
@@ -65,7 +63,7 @@ def moments(
         stamp = int(truth.stamps_ns[frame] if row < 0 else prediction.stamps_ns[row])
         truths = _truth_near(truth, frame, stamp)
         predicted = prediction.faces[row] if row >= 0 else ()
-        matches, extra = assign(truths, predicted, max_distance_m)
+        matches, extra = assign(truths, predicted)
         result.append(Moment(stamp, int(row), tuple(truths), matches, extra))
     return result
 
@@ -114,7 +112,7 @@ def period_ns(stamps_ns: NDArray[np.integer]) -> float:
 
 
 def assign(
-    truths: Sequence[Face], predicted: Sequence[Face], max_distance_m: float = MAX_DISTANCE_M
+    truths: Sequence[Face], predicted: Sequence[Face]
 ) -> tuple[tuple[Face | None, ...], tuple[Face, ...]]:
     """The prediction of each truth (None for none) by least total distance, and those left over."""
     matches: list[Face | None] = [None] * len(truths)
@@ -124,10 +122,10 @@ def assign(
     found = np.stack([face.position for face in predicted])
     distance = np.linalg.norm(places[:, None] - found[None], axis=2)
     # Beyond the gate all are alike, so that no far pair pulls a near one apart.
-    cost = np.where(distance <= max_distance_m, distance, 2 * len(truths) * max_distance_m)
+    cost = np.where(distance <= _MAX_DISTANCE_M, distance, 2 * len(truths) * _MAX_DISTANCE_M)
     used = set()
     for i, j in np.stack(linear_sum_assignment(cost), axis=1).tolist():
-        if distance[i, j] <= max_distance_m:
+        if distance[i, j] <= _MAX_DISTANCE_M:
             matches[i] = predicted[j]
             used.add(j)
     return tuple(matches), tuple(face for j, face in enumerate(predicted) if j not in used)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.alignment_error import alignment_figures
 from flowface_ros.evaluate.coefficients import expression_figures
@@ -113,8 +114,7 @@ def _over_time(frames: Sequence[Moment], person: Person) -> dict[str, list[Any]]
 def _in_view(face: Face, cameras: Sequence[Camera]) -> bool:
     """Whether the root of the nose is in an image."""
     for camera in cameras:
-        point = camera.camera_from_rig[:3, :3] @ face.position + camera.camera_from_rig[:3, 3]
-        pixel, valid = camera.project(point)
+        pixel, valid = camera.project(rigid.apply(camera.camera_from_rig, face.position))
         if valid and camera.contains(pixel):
             return True
     return False

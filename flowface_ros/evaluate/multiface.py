@@ -95,7 +95,7 @@ def read_krt(path: Path) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
 
     Raises ValueError that names the file, the camera and the block that does not fit.
     """
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines or len(lines) % _LINES_PER_CAMERA:
         raise ValueError(f"{path}: {len(lines)} lines are not whole blocks of {_LINES_PER_CAMERA}")
     cameras = {}
@@ -130,7 +130,10 @@ def _world_vertices(folder: Path, frame: str, count: int) -> NDArray[np.float64]
     if values.size != 3 * count:
         raise ValueError(f"{path}: has {values.size} numbers, {3 * count} are needed")
     file = folder / f"{frame}_transform.txt"
-    pose = np.loadtxt(file)
+    try:
+        pose = np.loadtxt(file)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     if pose.shape not in ((3, 4), (4, 4)):
         raise ValueError(f"{file}: holds {pose.shape}, must be 3x4 or 4x4")
     return rigid.apply(_nearest_rigid(pose), _MM * values.reshape(-1, 3))

@@ -24,6 +24,7 @@ _CENTRE_SHARE = 0.3
 """The face's centre lies this far from the bottom of the nose to the bridge between the eyes."""
 _RADIUS_SCALE = 0.7
 """Radius of the judged part of the scan over the eyes' width plus the nose's length."""
+_MM_PER_M = 1e3
 _REFINEMENTS = 60
 _STILL = 5e-6
 """Refinement ends when points move less than this share of the face's radius."""
@@ -45,18 +46,18 @@ class NowItem:
     mesh_landmarks: Path | None
 
 
-def now_items(dataset: Path, predictions: Path, subset: str = "validation") -> list[NowItem]:
-    """The pictures of a subset, in the published layout.
+def now_items(dataset: Path, predictions: Path) -> list[NowItem]:
+    """The pictures of the validation set, whose scans are public, in the published layout.
 
-    dataset: imagepaths<subset>.txt with SUBJECT/CHALLENGE/IMAGE lines, scans/SUBJECT/*.obj,
+    dataset: imagepathsvalidation.txt with SUBJECT/CHALLENGE/IMAGE lines, scans/SUBJECT/*.obj,
         scans_lmks_onlypp/SUBJECT/*.pp.
     predictions: SUBJECT/CHALLENGE/IMAGE.obj or .ply, and IMAGE.npy or .txt with 7 landmarks.
     Raises ValueError or FileNotFoundError that names what is missing of the data set; a missing
     prediction is None.
     """
     items = []
-    listing = dataset / f"imagepaths{subset}.txt"
-    for line in listing.read_text().split():
+    listing = dataset / "imagepathsvalidation.txt"
+    for line in listing.read_text(encoding="utf-8").split():
         parts = line.split("/")
         if len(parts) < 3:
             raise ValueError(f"{listing}: {line!r} is not SUBJECT/CHALLENGE/IMAGE")
@@ -70,20 +71,18 @@ def now_items(dataset: Path, predictions: Path, subset: str = "validation") -> l
     return items
 
 
-def now_distances_mm(item: NowItem, metrical: bool = False, unit_m: float = 1.0) -> Array:
+def now_distances_mm(item: NowItem, metrical: bool = False) -> Array:
     """Distances (N,) from the scan's face to the predicted mesh, millimetres.
 
     The mesh is brought onto the scan by its landmarks, then by scan-to-mesh distances; with
-    rotation, translation and scale, or without scale when metrical. unit_m: metres in one unit of
-    the predicted mesh, needed when metrical.
+    rotation, translation and scale, or without scale when metrical: the mesh is then in metres.
     Raises ValueError when there is no prediction.
     """
     if item.mesh is None or item.mesh_landmarks is None:
         raise ValueError(f"{item.subject}/{item.challenge}/{item.image} has no predicted mesh")
     scan, scan_points = read_mesh_file(item.scan).vertices, read_picked_points(item.scan_landmarks)
     mesh, mesh_points = read_mesh_file(item.mesh), _read_landmarks(item.mesh_landmarks)
-    to_mm = 1e3 * unit_m
-    vertices, mesh_points = to_mm * mesh.vertices, to_mm * mesh_points
+    vertices, mesh_points = _MM_PER_M * mesh.vertices, _MM_PER_M * mesh_points
     centre, radius = face_sphere(scan_points)
     points = scan[np.linalg.norm(scan - centre, axis=1) <= radius]
     if not len(points):
@@ -159,15 +158,18 @@ def _similarity(source: Array, target: Array, with_scale: bool) -> Similarity:
 def read_picked_points(path: Path) -> Array:
     """The 7 landmarks (7, 3) of a MeshLab .pp file. Raises ValueError that names the file."""
     try:
-        root = ElementTree.fromstring(path.read_text())
-        points = [[float(p.attrib[axis]) for axis in "xyz"] for p in root.iter("point")]
+        picked = ElementTree.parse(path).iter("point")
+        points = [[float(p.attrib[axis]) for axis in "xyz"] for p in picked]
     except (ElementTree.ParseError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a file of picked points: {error}") from None
     return _checked_landmarks(path, np.array(points, np.float64).reshape(-1, 3))
 
 
 def _read_landmarks(path: Path) -> Array:
-    values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
+    try:
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not {_LANDMARKS} landmarks: {error}") from None
     return _checked_landmarks(path, np.asarray(values, np.float64))
 
 
@@ -237,10 +239,10 @@ def mesh_pairs(truth: Path, predictions: Path) -> list[tuple[str, Path, Path]]:
     """
     pairs = []
     for path in sorted(p for suffix in SUFFIXES for p in truth.rglob(f"*{suffix}")):
-        name = path.relative_to(truth).with_suffix("")
-        found = _first([predictions / name.with_suffix(suffix) for suffix in SUFFIXES])
+        name = str(path.relative_to(truth).with_suffix(""))
+        found = _first([predictions / f"{name}{suffix}" for suffix in SUFFIXES])
         if found is not None:
-            pairs.append((str(name), path, found))
+            pairs.append((name, path, found))
     if not pairs:
         raise ValueError(f"{predictions}: has no mesh under a relative path that {truth} has")
     return pairs

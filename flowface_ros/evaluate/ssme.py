@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 
 from flowface_ros.camera.camera import Camera
 from flowface_ros.evaluate.moving_mesh import MovingMesh
-from flowface_ros.evaluate.shared_pixels import ProjectedMeshes, add_errors
+from flowface_ros.evaluate.shared_pixels import (
+    Projected,
+    ProjectedMeshes,
+    SharedPixels,
+    add_errors,
+)
 
 Array = NDArray[np.float64]
 
@@ -126,20 +131,27 @@ def ssme(
         possible[:, :reach] += seen[:, None]
         sums, counts = np.zeros(shape), np.zeros(shape)
         for h in range(1, reach + 1):
-            later = views.at(t + h)
-            if later.truth is not None and later.prediction is not None:
-                add_errors(
-                    pixels.truth.corners, pixels.truth.weights, pixels.truth.place, later.truth,
-                    pixels.prediction.corners, pixels.prediction.weights, pixels.prediction.place,
-                    later.prediction, label[pixels.truth.triangle],
-                    sums[:, h - 1], counts[:, h - 1],
-                )  # fmt: skip
+            _add_horizon(pixels, views.at(t + h), label, sums[:, h - 1], counts[:, h - 1])
         error += sums
         relative += np.where(counts > 0, sums / sizes[t], 0)
         count += counts
         views.forget(t)
     combine = members.T.astype(np.float64)
     return Ssme(names, *(combine @ table for table in (error, relative, count, possible)))
+
+
+def _add_horizon(
+    pixels: SharedPixels, later: Projected, label: NDArray[np.int64], error: Array, count: Array
+) -> None:
+    """Add the end-point errors of a frame's pixels to sums and counts (classes,)."""
+    if later.truth is None or later.prediction is None:
+        return
+    true, predicted = pixels.truth, pixels.prediction
+    add_errors(
+        true.corners, true.weights, true.place, later.truth,
+        predicted.corners, predicted.weights, predicted.place, later.prediction,
+        label[true.triangle], error, count,
+    )  # fmt: skip
 
 
 def _check(frames: int, arguments: Mapping[str, Sized | None], max_horizon: int) -> None:

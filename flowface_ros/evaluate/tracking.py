@@ -15,8 +15,8 @@ from flowface_ros.head.model import HeadModel
 
 Array = NDArray[np.float64]
 
-COASTING = 3
-"""Face.status of a head that is predicted without measurement."""
+TRACKED, COASTING = 2, 3
+"""Face.status of a head that is measured, and of one that is predicted without measurement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Face:
     expression_sigma: Array = field(default_factory=lambda: np.zeros(0))
     shape: Array = field(default_factory=lambda: np.zeros(0))
     blendshapes: Array = field(default_factory=lambda: np.zeros(0))
-    status: int = 2
+    status: int = TRACKED
 
     @property
     def position(self) -> Array:

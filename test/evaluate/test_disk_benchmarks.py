@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -113,6 +114,10 @@ def test_multiface_files_that_do_not_fit(multiface: Path) -> None:
     np.zeros(5, np.float32).tofile(short)
     with pytest.raises(ValueError, match=r"000105\.bin: has 5 numbers"):
         read_segment(multiface, "E001_Neutral")
+    pose = multiface / "tracked_mesh" / "E001_Neutral" / "000102_transform.txt"
+    pose.write_text("1 0 0 left\n")
+    with pytest.raises(ValueError, match=r"000102_transform\.txt: could not convert"):
+        read_segment(multiface, "E001_Neutral")
 
 
 PICKED = "<!DOCTYPE PickedPoints>\n<PickedPoints>\n{}</PickedPoints>\n"
@@ -171,18 +176,32 @@ def test_now(now: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_now_metrical_keeps_the_scale(now: tuple[Path, Path]) -> None:
-    """Predictions that are ten times too large are judged as that."""
+    """Predictions in metres are judged as they are, 5 % too large as that."""
     item = now_items(*now)[0]
-    assert np.median(now_distances_mm(item, metrical=True, unit_m=0.1)) < 0.01
-    assert np.median(now_distances_mm(item, metrical=True, unit_m=0.105)) > 0.5
+    model = load_builtin_head()
+    assert item.mesh is not None and item.mesh_landmarks is not None
+    medians = []
+    for scale in (1.0, 1.05):
+        vertices = scale * model.template
+        write_mesh_file(item.mesh, vertices, model.triangles)
+        np.save(item.mesh_landmarks, landmarks_of(vertices))
+        medians.append(np.median(now_distances_mm(item, metrical=True)))
+    assert medians[0] < 0.01 and medians[1] > 0.5
 
 
 def test_now_files_that_do_not_fit(now: tuple[Path, Path]) -> None:
     dataset, predictions = now
     points = next((dataset / "scans_lmks_onlypp" / "FaMoS_1").glob("*.pp"))
+    right = points.with_name("right.txt")
+    right.write_text(points.read_text())
     points.write_text(PICKED.format('<point x="1" y="2" z="3"/>'))
     with pytest.raises(ValueError, match="must hold 7 finite points"):
         read_picked_points(points)
+    landmarks = predictions / "FaMoS_1" / "multiview_neutral" / "IMG_1.npy"
+    for content in (b"", b"seven points"):
+        landmarks.write_bytes(content)
+        with pytest.raises(ValueError, match=r"IMG_1\.npy: not 7 landmarks"):
+            now_distances_mm(replace(now_items(*now)[0], scan_landmarks=right))
     points.write_text("no xml")
     with pytest.raises(ValueError, match="not a file of picked points"):
         read_picked_points(points)
@@ -201,7 +220,7 @@ def test_the_judged_part_of_a_scan() -> None:
 
 
 def test_facescape_measures_of_parallel_planes() -> None:
-    """2 mm apart; the prediction is tilted nowhere and covers half of the truth."""
+    """2 mm apart, facing alike; the prediction covers half of the truth."""
     square = np.array([[0, 0, 0], [100, 0, 0], [100, 100, 0], [0, 100, 0.0]])
     fine = np.stack(np.meshgrid(np.arange(11) * 10, np.arange(11) * 10, [0]), -1).reshape(-1, 3)
     corner = np.arange(110).reshape(10, 11)[:, :-1].reshape(-1)
@@ -209,17 +228,11 @@ def test_facescape_measures_of_parallel_planes() -> None:
     triangles = np.concatenate([cells[:, [0, 1, 2]], cells[:, [0, 2, 3]]]).astype(np.int32)
     truth = MeshFile(fine.astype(float), triangles)
     half = np.array([[0, 1, 2], [0, 2, 3]], np.int32)[:, ::-1]
-    flipped = half[:, ::-1] if surface_is_flipped(truth) else half
-    guess = MeshFile(square * (0.5, 1, 1) + (0, 0, 2), flipped)
+    guess = MeshFile(square * (0.5, 1, 1) + (0, 0, 2), half)
     score = surface_score(truth, guess, reach=5)
     assert score.chamfer == pytest.approx(2)
     assert score.normal_error == pytest.approx(0, abs=1e-6)
     assert score.completeness == pytest.approx(0.5, abs=0.1)
-
-
-def surface_is_flipped(mesh: MeshFile) -> bool:
-    a, b, c = mesh.vertices[mesh.triangles[0]]
-    return bool(np.cross(b - a, c - a)[2] > 0)
 
 
 def test_facescape_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,12 +240,12 @@ def test_facescape_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for root, shift in (("truth", 0.0), ("predictions", 1.5)):
         folder = tmp_path / root / "1" / "models_reg"
         folder.mkdir(parents=True)
-        write_mesh_file(folder / "1_neutral.obj", 1e3 * vertices + (0, 0, shift), triangles)
+        write_mesh_file(folder / "1_neutral.v2.obj", 1e3 * vertices + (0, 0, shift), triangles)
     arguments = [str(tmp_path / "predictions"), "--facescape", str(tmp_path / "truth")]
     assert cli.main(["evaluate", *arguments, "--out", str(tmp_path / "out")]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert 0.8 < metrics["chamfer_mm"] <= 1.5 and metrics["completeness"] == 1
-    assert list(metrics["meshes"]) == ["1/models_reg/1_neutral"]
+    assert list(metrics["meshes"]) == ["1/models_reg/1_neutral.v2"]
     (tmp_path / "empty").mkdir()
     arguments = [str(tmp_path / "empty"), "--facescape", str(tmp_path / "truth")]
     assert cli.main(["evaluate", *arguments, "--out", str(tmp_path / "out")]) == 2

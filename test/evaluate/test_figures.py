@@ -152,6 +152,12 @@ def test_alignment_errors_and_calibration() -> None:
     with pytest.raises(ValueError, match="a grid of 24 has"):
         alignment_errors(replace(alignment, pixels=pixels[:20]), model, [truth], camera)
     assert alignment_errors(alignment, model, [], camera) is None
+    # Somebody behind the camera is nobody's match, and hides nobody else's.
+    behind = replace(truth, vertices=vertices - (0, 0, 3))
+    assert alignment_errors(alignment, model, [behind], camera) is None
+    again = alignment_errors(alignment, model, [behind, truth], camera)
+    assert again is not None
+    np.testing.assert_array_equal(again.residual_px, errors.residual_px)
 
 
 def test_ticks_are_round_and_hold_the_values() -> None:
@@ -172,4 +178,5 @@ def test_charts_escape_and_break_at_gaps() -> None:
     assert "&lt;b&gt;" in chart and "<b>" not in chart
     assert chart.split(' d="')[1].split('"')[0].count("M") == 2
     assert line_chart([Line("none", np.arange(2), np.full(2, np.nan))], "x", "y") == ""
-    assert ">-<" in bar_chart(["a", "b"], [1.0, float("nan")], "mm")
+    bars = bar_chart(["a", "b", "c"], [1.0, float("nan"), 1e-5], "mm")
+    assert ">1 mm<" in bars and ">-<" in bars and ">&lt; 0.001 mm<" in bars

@@ -26,6 +26,7 @@ from flowface_ros.evaluate.regions import triangle_regions
 from flowface_ros.evaluate.ssme import Ssme, ssme
 from flowface_ros.evaluate.tracking import Recording
 from flowface_ros.head.model import HeadModel
+from flowface_ros.head.surface import SurfacePoints
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,31 @@ def mesh_figures(
     if model is None or points is None or recording.truth.mesh is None:
         return None
     errors = ImageErrors()
+    clips = _clips(recording, model, points, views, errors)
+    if not clips:
+        return None
+    rows = [row for clip in clips for row in clip]
+    total = _ssme(model, clips, triangles)
+    return {
+        "faces": len(rows),
+        "found_share": float(np.mean([row.points is not None for row in rows])),
+        "ms": float(np.median([view.ms for view in views])),
+        "ssme": {
+            **ssme_row(total, total.regions[0]),
+            "regions": {name: ssme_row(total, name) for name in total.regions[1:]},
+        },
+        "landmarks": landmark_figures(model, errors) if errors.px else None,
+    }
+
+
+def _clips(
+    recording: Recording,
+    model: HeadModel,
+    points: SurfacePoints,
+    views: Sequence[PeerView],
+    errors: ImageErrors,
+) -> list[list[_Row]]:
+    """The true faces of every person in every camera; errors: takes in those of the points."""
     clips: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for view in sorted(views, key=lambda v: v.stamp_ns):
         if view.camera not in recording.cameras:
@@ -80,20 +106,7 @@ def mesh_figures(
             clips[view.camera, face.id].append(
                 _Row(camera, face.vertices, seen.inter_ocular_px, found)
             )
-    if not clips:
-        return None
-    rows = [row for clip in clips.values() for row in clip]
-    total = _ssme(model, list(clips.values()), triangles)
-    return {
-        "faces": len(rows),
-        "found_share": float(np.mean([row.points is not None for row in rows])),
-        "ms": float(np.median([view.ms for view in views])),
-        "ssme": {
-            **ssme_row(total, total.regions[0]),
-            "regions": {name: ssme_row(total, name) for name in total.regions[1:]},
-        },
-        "landmarks": landmark_figures(model, errors) if errors.px else None,
-    }
+    return list(clips.values())
 
 
 def _ssme(
