@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,16 @@ def test_pages_have_the_tables_of_the_code() -> None:
     for name, of_page in tables.TABLES.items():
         page = (DOCS / name).read_text()
         assert page == tables.with_tables(page, of_page), "run tools/doc_tables.py"
+
+
+@pytest.mark.parametrize("page", ["cameras", "renderer", "synth"])
+def test_python_on_the_pages_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the repository's root, with a few points that the reader has."""
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {"points": np.array([[0.1, 0.0, 1.0]])}
+    names |= {name: np.array([[640.0, 360.0]]) for name in ("pixels_left", "pixels_middle")}
+    for block in (DOCS / f"{page}.md").read_text().split("```python\n")[1:]:
+        exec(block.split("```")[0], names)
 
 
 @pytest.mark.slow
