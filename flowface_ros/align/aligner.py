@@ -56,12 +56,13 @@ class FaceAlignment:
 
     observation: of the surface points `Aligner.points`, all of them, in that order.
     presence: probability that the crop shows a face; None where the aligner cannot tell.
-    crop: what it looked at.
+    crop: what it looked at. pixels: (S, S, 3) uint8 RGB of it, or None when it was not cut out.
     """
 
     observation: Observation
     presence: float | None
     crop: Crop
+    pixels: NDArray[np.uint8] | None = None
 
 
 class Aligner(Protocol):

@@ -83,8 +83,9 @@ class LandmarksAligner:
         self, pictures: Sequence[Picture], crops: Sequence[Sequence[Crop]]
     ) -> list[list[FaceAlignment]]:
         """See `Aligner`."""
-        points, presence = self._net.run(cut_all(pictures, crops, self.crop_size))
-        answers = iter(zip(points[..., :2], presence, strict=True))
+        pixels = cut_all(pictures, crops, self.crop_size)
+        points, presence = self._net.run(pixels)
+        answers = iter(zip(points[..., :2], presence, pixels, strict=True))
         return [
             [self._answer(picture, crop, *next(answers)) for crop in of_picture]
             for picture, of_picture in zip(pictures, crops, strict=True)
@@ -102,13 +103,18 @@ class LandmarksAligner:
         self._net.warm_up(batch_sizes)
 
     def _answer(
-        self, picture: Picture, crop: Crop, points_crop: NDArray[np.float64], presence: float
+        self,
+        picture: Picture,
+        crop: Crop,
+        points_crop: NDArray[np.float64],
+        presence: float,
+        cut_out: NDArray[np.uint8] | None = None,
     ) -> FaceAlignment:
         positions, sigma = self._carry.run(points_crop, float(presence), crop.scale)
         pixels = crop.to_image(positions)
         in_image = crop.sigma_to_image(sigma, pixels, *picture.size)
         observation = Observation(self.points, pixels, in_image, picture.camera, picture.stamp_ns)
-        return FaceAlignment(observation, float(presence), crop)
+        return FaceAlignment(observation, float(presence), crop, cut_out)
 
 
 class LandmarkCarry:

@@ -66,10 +66,11 @@ class NetworkAligner:
         self, pictures: Sequence[Picture], crops: Sequence[Sequence[Crop]]
     ) -> list[list[FaceAlignment]]:
         """See `Aligner`."""
-        outputs = self._session.run(image=cut_all(pictures, crops, self.crop_size))
-        rows = iter(range(len(outputs["log_sigma"])))
+        pixels = cut_all(pictures, crops, self.crop_size)
+        outputs = self._session.run(image=pixels)
+        rows = iter(range(len(pixels)))
         return [
-            [self._answer(picture, crop, outputs, next(rows)) for crop in of_picture]
+            [self._answer(picture, crop, pixels, outputs, next(rows)) for crop in of_picture]
             for picture, of_picture in zip(pictures, crops, strict=True)
         ]
 
@@ -84,7 +85,12 @@ class NetworkAligner:
         self._session.warm_up(batch_sizes)
 
     def _answer(
-        self, picture: Picture, crop: Crop, outputs: dict[str, NDArray], row: int
+        self,
+        picture: Picture,
+        crop: Crop,
+        pixels: NDArray[np.uint8],
+        outputs: dict[str, NDArray],
+        row: int,
     ) -> FaceAlignment:
         observation = observation_from_crop(
             self.points,
@@ -96,7 +102,7 @@ class NetworkAligner:
             picture.stamp_ns,
         )
         presence = float(outputs["presence"][row]) if "presence" in outputs else None
-        return FaceAlignment(observation, presence, crop)
+        return FaceAlignment(observation, presence, crop, pixels[row])
 
 
 def _open(weights: Path, device: str, precision: str, threads: int, runtime: str):  # type: ignore[no-untyped-def]

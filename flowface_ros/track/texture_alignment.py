@@ -89,7 +89,7 @@ class Smoother:
         """places: (N, D) metres. length: standard deviation of the neighbourhood, metres."""
         # Twice over nodes: the sum of both is the Gaussian, at less than its cost.
         once = length / np.sqrt(2)
-        nodes = places[_spread(places, once)]
+        nodes = places[_spread(places, length)]
         distance = np.linalg.norm(places[:, None] - nodes, axis=2) / once
         near = csr_array(np.where(distance < _REACH, np.exp(-(distance**2) / 2), 0.0))
         # unsigned: compiled code then does not look for negative indices

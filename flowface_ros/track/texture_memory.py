@@ -47,8 +47,8 @@ _TRUST_IN_RIGS = 4.0
 gets wrong the others put right, unless it clings to it."""
 _MODEL_SHARE = 0.1
 """Share of the points' information that counts when motions are fitted to an answer."""
-_FITS = 3
-"""Each with less weight on what the one before did not explain."""
+_FITS = 2
+"""The second has less weight on what the first did not explain."""
 _RIDGE = 0.01
 """Weight of a motion's prior in that fit: it only has to be well posed."""
 

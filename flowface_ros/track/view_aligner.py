@@ -18,8 +18,9 @@ from flowface_ros.align.detector import overlap
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.observation import Observation
 from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState
 from flowface_ros.track.config import TrackerConfig
-from flowface_ros.track.crops import HeadHistory, HeadProjector, HeadView, landmark_rows
+from flowface_ros.track.crops import HeadHistory, HeadProjector, landmark_rows
 from flowface_ros.track.frames import ViewAlignment, ViewFrame
 from flowface_ros.track.texture_memory import TextureMemory
 from flowface_ros.track.textured_skin import TexturedSkin
@@ -54,10 +55,11 @@ class AlignedViews:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """A crop to align, and the head that it is of, or ""."""
+    """A crop to align; the head that it is of, or "", and its state then."""
 
     crop: Crop
     id: str = ""
+    state: HeadState | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +141,11 @@ class ViewAligner:
         explained: list[Array] = []
         lacking: list[Array] = []
         for head in self._history.heads:
-            view = self._projected(frame, head)
+            state = self._history.at(head.id, frame.stamp_ns)
+            view = self._projector.view(camera, state)
             if view is None:
                 continue
-            looks.append(_Look(view.crop, head.id))
+            looks.append(_Look(view.crop, head.id, state))
             (explained if camera.name in head.views else lacking).append(_box(view.landmarks))
         for pending in self._pending.get(camera.name, ()):
             looks.append(_Look(crop_from_landmarks(pending.landmarks, self._size)))
@@ -182,10 +185,6 @@ class ViewAligner:
     def _size(self) -> int:
         return self._aligner.crop_size
 
-    def _projected(self, frame: ViewFrame, head: TrackedHead) -> HeadView | None:
-        state = self._history.at(head.id, frame.stamp_ns)
-        return self._projector.view(frame.camera, state)
-
     def _is_search_due(self, frame: ViewFrame, lacking: bool) -> bool:
         """Whether to search this view now; if so it counts as searched."""
         name, config = frame.camera.name, self._config
@@ -221,7 +220,7 @@ class ViewAligner:
             if not presence >= self._config.min_presence:
                 counters["low_presence"] += 1
                 continue
-            observation = _as_sent(self._steadied(frame, look, answer.observation))
+            observation = _as_sent(self._steadied(frame, look, answer))
             accepted.append(
                 ViewAlignment(frame.camera, observation, look.id, presence, _roi(look.crop))
             )
@@ -230,15 +229,16 @@ class ViewAligner:
         self._pending[frame.camera.name] = pending
         return accepted
 
-    def _steadied(self, frame: ViewFrame, look: _Look, observation: Observation) -> Observation:
+    def _steadied(self, frame: ViewFrame, look: _Look, answer: FaceAlignment) -> Observation:
         """A known head's observation in step with earlier pictures of it."""
-        if self._skin is None or not look.id:
+        observation, picture = answer.observation, answer.pixels
+        if self._skin is None or look.state is None:
             return observation
         memory = self._memories.setdefault((frame.camera.name, look.id), TextureMemory(self._skin))
-        state = self._history.at(look.id, frame.stamp_ns)
-        (picture,) = cut(frame.image, [look.crop])
+        if picture is None:
+            (picture,) = cut(frame.image, [look.crop])
         alone = set(self._history.views(look.id)) <= {frame.camera.name}
-        return memory.steadied(picture, look.crop, frame.camera, state, observation, alone)
+        return memory.steadied(picture, look.crop, frame.camera, look.state, observation, alone)
 
 
 def _as_sent(observation: Observation) -> Observation:
