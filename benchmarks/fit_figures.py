@@ -16,8 +16,9 @@ from flowface_ros.fit.config import FitConfig, NoiseConfig
 from flowface_ros.fit.correlation import measure_correlation, neutral_places
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import ShapeBelief, prior_of
+from flowface_ros.fit.result import FitResult
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.state import HeadState, compose_rotvecs, retract
+from flowface_ros.head.state import HeadState, compose_rotvecs, retract, vector_size
 from flowface_ros.track.tracked_head import face_pose, face_pose_covariance
 
 EXACT_SIGMA = 1e-4
@@ -91,8 +92,8 @@ def noisy(
 
 
 def corrupted(subject: Subject, heads: int, progress: Progress) -> list[dict]:
-    """3. Gross outliers and a hidden half of the face, against clean observations, and against an
-    oracle: the same fit, told which points are outliers."""
+    """3. Gross outliers and a hidden half of the face, against clean observations, and against
+    oracles: the same fit, told which points are outliers, and one told everything but the pose."""
     cases = {
         "clean": Noise(),
         "20 % outliers": Noise(outliers=0.2),
@@ -101,20 +102,22 @@ def corrupted(subject: Subject, heads: int, progress: Progress) -> list[dict]:
     }
     keys = ("position", "rotation", "vertex", "stated")
     names = [f"known_{key}" for key in keys] + list(keys)
+    told_all = ["told_all_position", "told_all_rotation"]
     rows = []
     for views in (1, 3):
-        rig, clean = arc_rig(views), None
+        rig, clean, clean_least = arc_rig(views), None, None
         fitter = FrameFitter(subject.model, rig)
         for name, noise in cases.items():
-            rms = _errors_and_stated(subject, fitter, noise, progress(range(heads)))
-            clean = rms if clean is None else clean
+            rms, least = _errors_and_stated(subject, fitter, noise, progress(range(heads)))
+            clean, clean_least = (rms, least) if clean is None else (clean, clean_least)
             row: dict[str, Any] = {"views": views, "case": name}
             row |= {"known_position_mm": rms[0], "position_mm": rms[4]}
             row |= dict(zip(names, (rms / clean).tolist(), strict=True))
+            row |= dict(zip(told_all, (least / clean_least).tolist(), strict=True))
             best = rms
             if noise.outliers:
                 told = replace(noise, told=True)
-                best = _errors_and_stated(subject, fitter, told, progress(range(heads)))
+                best, _ = _errors_and_stated(subject, fitter, told, progress(range(heads)))
             row |= {f"oracle_{n}": r for n, r in zip(names, best / clean, strict=True) if r}
             row |= {f"{n}_to_oracle": r for n, r in zip(names, rms / best, strict=True)}
             kept = ("stated_to_oracle", "oracle_stated", "oracle_known_stated")
@@ -124,21 +127,35 @@ def corrupted(subject: Subject, heads: int, progress: Progress) -> list[dict]:
 
 def _errors_and_stated(
     subject: Subject, fitter: FrameFitter, noise: Noise, seeds: Iterable[int]
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square (8,) of position (mm), rotation, vertex error and stated position (mm),
-    with the shape known and unknown."""
-    found = []
+    with the shape known and unknown; and (2,) the standard deviations of position and rotation that
+    no fit is below, were all but the pose known."""
+    found, least = [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         truth = sample_head(subject.model, rng)
         seen = observe(subject, truth, fitter.rig, noise, rng)
-        known = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False).state
-        unknown = fitter.fit(seen).state
+        known = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False)
+        unknown = fitter.fit(seen)
         row: list[float] = []
-        for state in (known, unknown):
+        for state in (known.state, unknown.state):
             row += [*astuple(errors(subject, truth, state)), _stated_mm(subject.model, state)]
         found.append(row)
-    return np.sqrt(np.mean(np.square(found), axis=0))
+        least.append(_least_deviations(subject.model, known))
+    rms = [np.sqrt(np.mean(np.square(values), axis=0)) for values in (found, least)]
+    return rms[0], rms[1]
+
+
+def _least_deviations(model: HeadModel, result: FitResult) -> list[float]:
+    """Of position and rotation, from the information about the pose alone."""
+    assert result.posterior is not None
+    inverse = np.linalg.inv(result.posterior.information[:6, :6])
+    covariance = np.zeros((vector_size(model),) * 2)
+    covariance[:6, :6] = inverse
+    pose = face_pose_covariance(model, replace(result.state, covariance=covariance))
+    assert pose is not None
+    return [float(np.sqrt(np.trace(pose[i : i + 3, i : i + 3]))) for i in (0, 3)]
 
 
 def _stated_mm(model: HeadModel, state: HeadState) -> float:

@@ -1,15 +1,19 @@
 """Covariance of a fit whose observation errors are correlated and may be larger than stated.
 
 With A the whitened Jacobian, t the tempering and c the loss's curvature, the fit solves
-H d = t A^T e with H = t c A^T A + P. Its error therefore has the covariance
+H d = t A^T e with H = D + P, D = t c A^T A and P the information of the priors. The data's part of
+that gradient has the covariance W = t^2 m S: S that of A^T e for correlated errors of unit
+variance, m the variance of the loss's score over the mean weight, found in the residuals.
 
-    H^-1 (t^2 m S + P) H^-1
+Where W is not D, the solution is not what the truth is to be expected at. Given the solution, and
+with q the priors' force there, the truth is a Gaussian of covariance and mean off the solution
 
-where S is the covariance of A^T e for correlated errors of unit variance, m the variance of the
-loss's score over the mean weight, found in the residuals, and P the information of the priors. Both
-errors and solution lie inside the box, which cuts this Gaussian. The solution is the most probable
-head; where the truth is to be expected off it, because of bounds or because projection is not
-linear, the square of that is part of the covariance.
+    V = (P + D W^-1 D)^-1,   V (D W^-1 - I) q
+
+cut by the box, in which it lies as the solution does. Over all solutions, without a box, the mean
+square of its distance is H^-1 (W + P) H^-1; but that much is not where a bound cuts. A covariance
+here is a mean square error: of the cut Gaussian, of its mean's distance from the solution, and of
+what is off because projection is not linear.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ Array = NDArray[np.float64]
 
 _LEAST_FREEDOM = 0.05
 """Of residual variance that must be left by the fit, or it says nothing about the noise."""
+_UNSEEN = 1e-6
+"""Of an unknown's information: less than that of the data's is rounding."""
 _LEAST_ROOM = 1e-12
 """Below which an unknown is on its bound."""
 _HELD = 1e9
@@ -41,10 +47,10 @@ make a fit surer than the sigmas say, beyond a factor of two."""
 class Posterior:
     """What a fit knows.
 
-    covariance: (n, n) of the error of the unknowns, cut at the box. information: (n, n) Hessian,
-    with priors and what stands for the box; data: the observations' share of it. meat: (n, n)
-    covariance of the energy's gradient at the truth. score_variance: of the loss's score per axis
-    over the mean weight; 0.72 for Gaussian errors of the stated sigmas at nu = 5.
+    covariance: (n, n) mean square error of the unknowns, inside the box. information: (n, n)
+    Hessian, with priors and what stands for the box; data: the observations' share of it. meat:
+    (n, n) covariance of the energy's gradient at the truth. score_variance: of the loss's score per
+    axis over the mean weight; 0.72 for Gaussian errors of the stated sigmas at nu = 5.
     """
 
     covariance: Array
@@ -65,23 +71,24 @@ def posterior(
     score[:n, :n] = correlation.score_covariance(equations.whitened, score[:n, :n])
     push = _push(equations.gradient, room)
     variance = _score_variance(problem, equations, push != 0, data, score, correlation)
-    meat = t * t * variance * score + prior
-    factor = cho_factor(equations.hessian)
-    covariance = cho_solve(factor, cho_solve(factor, meat).T)
-    covariance = 0.5 * (covariance + covariance.T)
+    noise = t * t * variance * score
     # Without the box the solution would go where its bounds hold it back from.
-    cut = cut_gaussian(-cho_solve(factor, push), covariance, room)
+    beyond = -cho_solve(cho_factor(equations.hessian), push)
+    force = problem.prior_force(estimate) + prior @ beyond
+    pulls, covariance = _given_the_solution(equations.hessian, prior, noise)
+    cut = cut_gaussian(beyond + covariance @ (pulls @ force - force), covariance, room)
     offset, sites = cut.mean, np.diag(cut.information)
     if len(problem.unknowns.shape) and len(problem.priors) == 1:
         # A known shape or earlier frames leave depth so little room that projection is linear.
         inverse = cho_solve(cho_factor(equations.hessian + sites), np.eye(problem.size))
-        pull = problem.mean_pull(estimate, equations, cut.covariance[:n, :n], inverse[:n, :n])
+        spread = cut.covariance + np.outer(offset, offset)
+        pull = problem.mean_pull(estimate, equations, spread[:n, :n], inverse[:n, :n])
         offset = offset - inverse[:, :n] @ pull
     return Posterior(
         cut.covariance + np.outer(offset, offset),
         equations.hessian + sites,
         data,
-        meat + sites,
+        noise + prior + sites,
         variance,
     )
 
@@ -91,6 +98,19 @@ def _push(gradient: Array, room: tuple[Array, Array]) -> Array:
     low, high = room
     held = ((low > -_LEAST_ROOM) & (gradient > 0)) | ((high < _LEAST_ROOM) & (gradient < 0))
     return np.where(held, gradient, 0.0)
+
+
+def _given_the_solution(hessian: Array, prior: Array, noise: Array) -> tuple[Array, Array]:
+    """D W^-1 and V (n, n): of the data's part of the Hessian, the priors' information and the
+    covariance of the data's gradient, all (n, n)."""
+    unit = 1 / np.sqrt(np.diagonal(hessian))
+    scale = np.outer(unit, unit)
+    data, eye = (hessian - prior) * scale, np.eye(len(unit))
+    solved = cho_solve(cho_factor(noise * scale + _UNSEEN * eye), data)
+    information = prior * scale + data @ solved
+    factor = cho_factor(0.5 * (information + information.T))
+    covariance = cho_solve(factor, eye) * scale
+    return solved.T * unit / unit[:, None], 0.5 * (covariance + covariance.T)
 
 
 def _score_variance(

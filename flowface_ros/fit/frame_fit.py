@@ -237,7 +237,7 @@ class FrameFitter:
             report,
             problem.unknowns,
             known,
-            problem.prior_force(state),
+            problem.prior_force(estimate)[: problem.unknowns.size],
             belief,
             len(problem.priors) > 1,
             focal,

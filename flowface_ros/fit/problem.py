@@ -149,11 +149,13 @@ class Problem:
             energy += part
         return replace(equations, gradient=gradient, energy=energy, squared=squared, sums=sums)
 
-    def prior_force(self, state: HeadState) -> Array:
-        """Gradient (n,) of the priors' energy by the head's unknowns."""
-        force = np.zeros(self.unknowns.size)
+    def prior_force(self, estimate: Estimate) -> Array:
+        """Gradient (size,) of the priors' energy."""
+        force = np.zeros(self.size)
         for term in self._terms:
-            force[term.rows] += term.force(state)[0]
+            force[term.rows] += term.force(estimate.state)[0]
+        if self.focal_camera:
+            force[-1] = estimate.log_zoom / self.focal_sigma**2
         return force
 
     def mean_pull(
