@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowface_ros.align.network.flops import ModuleCost
 
 NAME = "weights"
-HELP = "Shows what a network is made of; exports a trained one; checks what ships."
+HELP = "Shows what a network is made of, exports, imports and measures networks."
 DEFAULT_LICENCE = "Apache-2.0"
 
 
@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="photographs (default: the portrait in scikit-image, if installed)",
     )
+    verify.add_argument(
+        "--set",
+        type=Path,
+        metavar="FOLDER",
+        dest="picture_set",
+        help="measure on a set of pictures with truth instead, as tools/blender_set.py makes",
+    )
     verify.set_defaults(weights_action=_verify)
 
     mica = actions.add_parser("import-mica", help="convert a MICA checkpoint to an ONNX file")
@@ -80,10 +87,13 @@ def _verify(args: argparse.Namespace) -> int:
     from flowface_ros.align.landmarks_aligner import LandmarksAligner
     from flowface_ros.align.network_aligner import NetworkAligner
     from flowface_ros.head.model_file import load_builtin_head
+    from flowface_ros.train.picture_set import format_set, set_figures
     from flowface_ros.train.verify import verify
 
     if args.count < 1:
         raise ValueError(f"--count is {args.count}, must be at least 1")
+    if args.weights and args.aligner == "landmarks":
+        raise ValueError("--weights are of a network; --aligner landmarks has none to choose")
     weights, name = args.weights or LIGHT_NETWORK, args.aligner or "network"
     model = load_builtin_head()
     aligner: LandmarksAligner | NetworkAligner
@@ -91,12 +101,17 @@ def _verify(args: argparse.Namespace) -> int:
         aligner, weights = LandmarksAligner(model, device="cpu"), None
     else:
         aligner = NetworkAligner(model, weights, device="cpu")
-    figures = verify(aligner, aligner.grid, model, args.count, args.pictures)
-    for key, value in figures.items():
-        print(f"{key}: {'not measured' if value is None else f'{value:.3f}'}")
+    about: dict[str, Any] = {"aligner": name, "weights": None if weights is None else weights.name}
+    if args.picture_set is not None:
+        about["set"] = set_figures(aligner, model, args.picture_set)
+        print(format_set(about["set"]))
+    else:
+        figures = verify(aligner, aligner.grid, model, args.count, args.pictures)
+        for key, value in figures.items():
+            print(f"{key}: {'not measured' if value is None else f'{value:.3f}'}")
+        about |= figures
     if args.json is not None:
-        about = {"aligner": name, "weights": None if weights is None else weights.name}
-        args.json.write_text(json.dumps({**about, **figures}, indent=1) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

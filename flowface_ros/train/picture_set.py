@@ -125,9 +125,10 @@ def picture_files(folder: Path) -> list[Path]:
     return found
 
 
-def set_figures(
-    aligner: Aligner, model: HeadModel, folder: Path
-) -> dict[str, dict[str, dict[str, float]]]:
+Figures = dict[str, dict[str, dict[str, float]]]
+
+
+def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
     """Figures of a set of pictures: by group of pictures (`Labels.groups`), then by set of points
     (see `AlignmentMetrics`); `pictures` of a group counts them.
 
@@ -160,6 +161,22 @@ def set_figures(
         name: {**metrics[name].figures(), "pictures": {"count": counts[name]}}
         for name in sorted(metrics)
     }
+
+
+def format_set(figures: Figures) -> str:
+    """A table for people: mean and median error in percent of the inter-ocular distance."""
+    columns = ("visible", "eyelids", "lips", "hidden")
+    lines = [" " * 21 + "".join(f"{name:>15}" for name in columns) + f"{'sigma rms':>12}"]
+    for group, sets in figures.items():
+        cells = [
+            f"{sets[c]['mean_iod_percent']:8.2f} {sets[c]['median_iod_percent']:6.2f}"
+            if c in sets
+            else f"{'-':>15}"
+            for c in columns
+        ]
+        rms = f"{sets['visible']['sigma_rms']:12.2f}" if "visible" in sets else ""
+        lines.append(f"{group:12} {sets['pictures']['count']:5.0f}   {''.join(cells)}{rms}")
+    return "\n".join(lines)
 
 
 def _check(path: Path, picture: TruePicture, aligner: Aligner) -> None:

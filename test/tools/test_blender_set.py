@@ -1,0 +1,117 @@
+"""Scenes of the Blender set come from numbers alone, and Blender's camera is ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from blender_scenes.arrays import digest, scene_arrays, write_scene  # noqa: E402
+from blender_scenes.brows import brow_strands  # noqa: E402
+from blender_scenes.sampling import Scene, sample_scene, yaw_deg  # noqa: E402
+
+from flowface_ros.align.embedding import SKIN_POINTS, landmark_points  # noqa: E402
+from flowface_ros.head.evaluator import SurfaceEvaluator  # noqa: E402
+from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
+from flowface_ros.head.skinning import pose_vertices  # noqa: E402
+from flowface_ros.head.state import neutral_state  # noqa: E402
+from flowface_ros.synth.render.raster import rasterize  # noqa: E402
+
+MODEL = load_builtin_head()
+LANDMARKS = SurfaceEvaluator(MODEL, landmark_points(MODEL)[:SKIN_POINTS])
+BLENDER = os.environ.get("FLOWFACE_BLENDER", "")
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return sample_scene(MODEL, LANDMARKS, 5, 1)
+
+
+@pytest.fixture(scope="module")
+def arrays(scene: Scene) -> dict[str, np.ndarray]:
+    return scene_arrays(scene)
+
+
+def test_a_number_says_everything(arrays: dict[str, np.ndarray]) -> None:
+    again = scene_arrays(sample_scene(MODEL, LANDMARKS, 5, 1))
+    other = scene_arrays(sample_scene(MODEL, LANDMARKS, 5, 2))
+    assert digest(again) == digest(arrays) != digest(other)
+    assert str(again["words"]) == str(arrays["words"])
+
+
+def test_moved_heads_have_another_digest(arrays: dict[str, np.ndarray]) -> None:
+    moved = {**arrays, "0/position": arrays["0/position"] + np.float32(0.001)}
+    assert digest(moved) != digest(arrays)
+
+
+def test_the_head_comes_first_and_is_the_posed_one(
+    scene: Scene, arrays: dict[str, np.ndarray]
+) -> None:
+    posed = pose_vertices(MODEL, scene.state)
+    corners = arrays["0/position"][arrays["0/triangles"]]
+    np.testing.assert_allclose(corners, posed[MODEL.triangles], atol=1e-6)
+    words = json.loads(str(arrays["words"]))
+    assert [row["surface"] for row in words["pieces"][0]["materials"]][:2] == ["SKIN", "EYE"]
+
+
+def test_yaw_of_a_turned_head() -> None:
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_euler("x", 180, degrees=True) * Rotation.from_euler("y", 40, degrees=True)
+    state = replace(
+        neutral_state(MODEL), rotation=turn.as_rotvec(), translation=np.array([0, 0, 1.0])
+    )
+    assert abs(yaw_deg(MODEL, state)) == pytest.approx(40, abs=1e-6)
+
+
+def test_brows_grow_where_brows_are(scene: Scene) -> None:
+    (look,) = brow_strands(scene.person)
+    triangles = MODEL.triangles[look.strands.anchor]
+    member = np.isin(triangles, MODEL.vertex_groups["brows"]).any(axis=1)
+    assert len(triangles) > 50 and member.mean() > 0.8
+    np.testing.assert_array_equal(brow_strands(scene.person)[0].strands.points, look.strands.points)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BLENDER, reason="FLOWFACE_BLENDER names no Python that has bpy")
+def test_blender_sees_each_point_where_our_camera_does(tmp_path: Path, scene: Scene) -> None:
+    # Off the axis and with another focal length in y's place of the centre: nothing cancels.
+    camera = scene.camera.cropped(70, 60, 120, 100)
+    bare = replace(scene.person, hair=(), wearables=())
+    plain = replace(scene, camera=camera, person=bare, occluders=())
+    write_scene(tmp_path / "000000.scene.npz", scene_arrays(plain))
+    script = ROOT / "tools" / "blender_scenes" / "render.py"
+    command = [BLENDER, str(script), str(tmp_path), "--positions"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    with np.load(tmp_path / "000000.light.npz") as file:
+        seen = file["light"]
+    vertices = pose_vertices(MODEL, scene.state)
+    pixels, _ = camera.project(vertices)
+    drawn = rasterize(
+        np.column_stack([pixels, vertices[:, 2]]).astype(np.float32),
+        MODEL.triangles, camera.width, camera.height,
+    )  # fmt: skip
+    both = (seen[..., 3] > 0.99) & (drawn.triangle >= 0)
+    # Hairs of brows and lashes stand off the skin; what both see there is not the same surface.
+    same = both & (np.abs(seen[..., 2] - drawn.depth) < 0.0002)
+    assert both.mean() > 0.3 and same.sum() > 0.9 * both.sum()
+    corners = vertices[MODEL.triangles[drawn.triangle]]
+    ours = (corners * drawn.barycentric[..., None]).sum(axis=2)
+    assert np.abs(ours - seen[..., :3])[same].max() < 0.0005
+    where, valid = camera.project(seen[..., :3][same].astype(float))
+    row, column = np.nonzero(same)
+    away = np.hypot(where[:, 0] - column, where[:, 1] - row)
+    assert (
+        valid.all()
+        and away.max() < 0.1
+        and np.abs((where - np.column_stack([column, row])).mean(axis=0)).max() < 0.02
+    )

@@ -1,0 +1,116 @@
+"""Pictures with truth on disk, and the figures of an aligner on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowface_ros.align.aligner import FaceAlignment
+from flowface_ros.align.observation import Observation
+from flowface_ros.head.atlas import texel_grid
+from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.train.picture_set import (
+    Labels,
+    TruePicture,
+    format_set,
+    picture_files,
+    read_picture,
+    set_figures,
+    write_picture,
+)
+
+SIZE = 64
+MODEL = load_builtin_head()
+POINTS = texel_grid(MODEL, 12).points
+LABELS = Labels(yaw_deg=-35.0, covered=0.5, face_px=40.0, camera="good", things=("hand",))
+
+
+def picture(seed: int, labels: Labels = LABELS) -> TruePicture:
+    rng = np.random.default_rng(seed)
+    return TruePicture(
+        image=rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8),
+        position_px=rng.uniform(5, SIZE - 5, (len(POINTS), 2)).astype(np.float32),
+        visible=rng.random(len(POINTS)) < 0.7,
+        iod_px=20.0 + seed,
+        intrinsics=np.eye(3),
+        state={"jaw": np.array([0.1, 0.0, 0.0])},
+        labels=labels,
+    )
+
+
+class OffByKnown:
+    """Answers the truth of a list of pictures in turn, off to the right."""
+
+    crop_size, points = SIZE, POINTS
+
+    def __init__(self, pictures: list[TruePicture], off_px: float) -> None:
+        self._truth, self._off = [p.position_px for p in pictures], off_px
+
+    def align(self, pictures, crops):  # type: ignore[no-untyped-def]
+        answers = []
+        for _, (crop,) in zip(pictures, crops, strict=True):
+            pixels = self._truth.pop(0) + np.array([self._off, 0])
+            observed = Observation(self.points, pixels, np.full(len(self.points), 2.0), "", 0)
+            answers.append([FaceAlignment(observed, None, crop)])
+        return answers
+
+
+def test_written_pictures_are_read_back(tmp_path: Path) -> None:
+    first, light = picture(0), np.full((SIZE, SIZE, 3), 1e6)
+    digest = write_picture(tmp_path, 7, first, light)
+    (path,) = picture_files(tmp_path)
+    read = read_picture(path)
+    assert path.name == "000007.npz" and len(digest) == 16
+    np.testing.assert_array_equal(read.image, first.image)
+    np.testing.assert_array_equal(read.position_px, first.position_px)
+    np.testing.assert_array_equal(read.visible, first.visible)
+    np.testing.assert_array_equal(read.state["jaw"], first.state["jaw"])
+    assert read.labels == LABELS and read.iod_px == first.iod_px
+    with np.load(path.with_suffix(".light.npz")) as file:
+        assert np.isfinite(file["light"]).all()
+    assert write_picture(tmp_path, 8, picture(1), light) != digest
+
+
+def test_figures_of_known_errors_by_group(tmp_path: Path) -> None:
+    small = replace(LABELS, yaw_deg=80.0, covered=0.1, camera="small")
+    pictures = [picture(0), picture(1, small), picture(2, replace(LABELS, yaw_deg=5.0))]
+    for number, one in enumerate(pictures):
+        write_picture(tmp_path, number, one, np.zeros((SIZE, SIZE, 3)))
+    figures = set_figures(OffByKnown(pictures, 1.5), MODEL, tmp_path)  # type: ignore[arg-type]
+    assert set(figures) == {"all", "yaw_0_30", "yaw_30_60", "yaw_60_90", "half_hidden", "small"}
+    counts = {name: sets["pictures"]["count"] for name, sets in figures.items()}
+    assert counts["all"] == 3 and counts["half_hidden"] == 2 and counts["small"] == 1
+    assert figures["yaw_30_60"]["visible"]["mean_iod_percent"] == pytest.approx(100 * 1.5 / 20)
+    assert figures["small"]["hidden"]["median_iod_percent"] == pytest.approx(100 * 1.5 / 21)
+    assert figures["all"]["visible"]["sigma_rms"] == pytest.approx(1.5 / 2 / np.sqrt(2))
+    table = format_set(figures)
+    assert "yaw_60_90" in table and "7.50" in table
+
+
+def test_groups_without_a_region_are_shown(tmp_path: Path) -> None:
+    one = replace(picture(0), visible=np.zeros(len(POINTS), bool))
+    write_picture(tmp_path, 0, one, np.zeros((SIZE, SIZE, 3)))
+    figures = set_figures(OffByKnown([one], 1.0), MODEL, tmp_path)  # type: ignore[arg-type]
+    assert "visible" not in figures["all"] and " - " in format_set(figures)
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no picture with truth"):
+        picture_files(tmp_path)
+    one = picture(0)
+    short = replace(one, position_px=one.position_px[:5], visible=one.visible[:5])
+    write_picture(tmp_path, 0, short, np.zeros((SIZE, SIZE, 3)))
+    with pytest.raises(ValueError, match=r"000000\.npz: has the truth of 5 points"):
+        set_figures(OffByKnown([one], 1.0), MODEL, tmp_path)  # type: ignore[arg-type]
+    write_picture(tmp_path, 0, replace(one, image=one.image[:32]), np.zeros((SIZE, SIZE, 3)))
+    with pytest.raises(ValueError, match=r"000000\.png: is .32, 64, 3."):
+        set_figures(OffByKnown([one], 1.0), MODEL, tmp_path)  # type: ignore[arg-type]
+    np.savez(tmp_path / "000000.npz", position_px=one.position_px)
+    with pytest.raises(ValueError, match=r"000000\.npz: is not a picture's truth"):
+        read_picture(tmp_path / "000000.npz")
+    (tmp_path / "000000.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"000000\.png: cannot be read"):
+        read_picture(tmp_path / "000000.npz")
