@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-_SMALL_ANGLE = 1e-5
+SMALL_ANGLE = 1e-5
 """Below this angle (rad) the Taylor series is more precise than the closed form."""
 
 
@@ -29,7 +29,7 @@ def rotation_from_rotvec(rotvec: ArrayLike) -> Array:
     """Rotation matrices (..., 3, 3) of rotation vectors (..., 3), Rodrigues' formula."""
     v = np.asarray(rotvec, np.float64)
     angle = np.linalg.norm(v, axis=-1)[..., None, None]
-    small = angle < _SMALL_ANGLE
+    small = angle < SMALL_ANGLE
     safe = np.where(small, 1.0, angle)
     sine = np.where(small, 1 - angle**2 / 6, np.sin(safe) / safe)
     cosine = np.where(small, 0.5 - angle**2 / 24, (1 - np.cos(safe)) / safe**2)
@@ -45,7 +45,7 @@ def left_jacobian(rotvec: ArrayLike) -> Array:
     v = np.asarray(rotvec, np.float64)
     angle = float(np.linalg.norm(v))
     cross = skew(v)
-    if angle < _SMALL_ANGLE:
+    if angle < SMALL_ANGLE:
         return np.eye(3) + 0.5 * cross + cross @ cross / 6
     a = (1 - np.cos(angle)) / angle**2
     b = (angle - np.sin(angle)) / angle**3

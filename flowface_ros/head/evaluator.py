@@ -113,12 +113,10 @@ class SurfaceEvaluator:
         transforms, neutral = self._neutral(state)
         return Posed(state, transforms, neutral, self._skin(transforms, neutral))
 
-    def positions_and_jacobian(
-        self, state: HeadState, unknowns: Unknowns, out: _Array | None = None
-    ) -> tuple[_Array, _Array]:
+    def positions_and_jacobian(self, state: HeadState, unknowns: Unknowns) -> tuple[_Array, _Array]:
         """Points (N, 3) in the rig frame, metres, and their `jacobian`."""
         posed = self.posed(state)
-        return posed.points, self.jacobian(posed, unknowns, out)
+        return posed.points, self.jacobian(posed, unknowns)
 
     def jacobian(self, posed: Posed, unknowns: Unknowns, out: _Array | None = None) -> _Array:
         """d points / d unknowns (N, 3, size), columns as in `unknowns.slices`.

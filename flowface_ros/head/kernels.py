@@ -11,12 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from flowface_ros.rigid import SMALL_ANGLE
+
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be reordered for SIMD; NaN and infinity keep their meaning."""
-
-
-_SMALL_ANGLE = 1e-5
-"""Below this angle (rad) the Taylor series is more precise than the closed form."""
 
 
 @njit(cache=True)
@@ -25,7 +23,7 @@ def rotation_matrix(rotvec, out):
     x, y, z = rotvec[0], rotvec[1], rotvec[2]
     squared = x * x + y * y + z * z
     angle = np.sqrt(squared)
-    if angle < _SMALL_ANGLE:
+    if angle < SMALL_ANGLE:
         sine, cosine = 1 - squared / 6, 0.5 - squared / 24
     else:
         sine, cosine = np.sin(angle) / angle, (1 - np.cos(angle)) / squared

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,8 +20,7 @@ from flowface_ros.head.surface import SurfacePoints
 
 
 def with_skin(model: HeadModel, vertices: np.ndarray) -> HeadModel:
-    values = {f.name: getattr(model, f.name) for f in fields(model)}
-    return HeadModel(**values | {"vertex_groups": {"skin": vertices}})
+    return replace(model, vertex_groups={"skin": vertices})
 
 
 def random_points(model: HeadModel, count: int, seed: int) -> SurfacePoints:
@@ -81,9 +80,8 @@ def test_the_grid_is_of_the_skin_alone(toy: HeadModel) -> None:
 
 
 def test_a_grid_needs_a_skin_and_a_size(toy: HeadModel) -> None:
-    values = {f.name: getattr(toy, f.name) for f in fields(toy)} | {"vertex_groups": {}}
     with pytest.raises(ValueError, match="no vertex group 'skin'"):
-        texel_grid(HeadModel(**values), 8)
+        texel_grid(replace(toy, vertex_groups={}), 8)
     with pytest.raises(ValueError, match="size is 0"):
         texel_grid(toy, 0)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 
 from flowface_ros.head.describe import describe
 from flowface_ros.head.model import HeadModel
@@ -24,7 +24,6 @@ def test_the_description_names_what_the_model_holds(toy: HeadModel) -> None:
 
 
 def test_a_bare_model_can_be_described(toy: HeadModel) -> None:
-    values = {f.name: getattr(toy, f.name) for f in fields(toy)}
-    values |= {"landmarks": {}, "vertex_groups": {}, "blendshapes": None, "pose_correctives": None}
-    text = describe(HeadModel(**values))
+    bare = replace(toy, landmarks={}, vertex_groups={}, blendshapes=None, pose_correctives=None)
+    text = describe(bare)
     assert "pose terms    none" in text and "atlas  " not in text

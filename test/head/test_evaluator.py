@@ -169,10 +169,7 @@ def test_heads_that_are_not_used_any_more_are_forgotten(toy: HeadModel) -> None:
 
 
 def test_a_model_without_pose_correctives(toy: HeadModel) -> None:
-    from dataclasses import fields
-
-    values = {f.name: getattr(toy, f.name) for f in fields(toy)} | {"pose_correctives": None}
-    plain = HeadModel(**values)
+    plain = replace(toy, pose_correctives=None)
     evaluator, state = SurfaceEvaluator.of_vertices(plain), random_state(plain, 2)
     np.testing.assert_allclose(evaluator.positions(state), reference(plain, state)[0], atol=1e-13)
     _, jacobian = evaluator.positions_and_jacobian(state, all_unknowns(plain))

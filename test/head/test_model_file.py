@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +46,7 @@ def test_round_trip(toy: HeadModel, file: Path) -> None:
 
 
 def test_a_model_without_optional_parts(toy: HeadModel, tmp_path: Path) -> None:
-    values = {f.name: getattr(toy, f.name) for f in fields(toy)}
-    values |= {"pose_correctives": None, "landmarks": {}, "vertex_groups": {}, "blendshapes": None}
-    bare = HeadModel(**values)
+    bare = replace(toy, pose_correctives=None, landmarks={}, vertex_groups={}, blendshapes=None)
     write_head(tmp_path / "bare.npz", bare)
     copy = read_head(tmp_path / "bare.npz")
     assert copy.pose_correctives is None and copy.blendshapes is None
