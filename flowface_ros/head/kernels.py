@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flowface_ros.rigid import SMALL_ANGLE
-
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be reordered for SIMD; NaN and infinity keep their meaning."""
+
+
+_SMALL_ANGLE = 1e-5
+"""Below this angle (rad) the Taylor series is more precise than the closed form."""
 
 
 @njit(cache=True)
@@ -23,7 +25,7 @@ def rotation_matrix(rotvec, out):
     x, y, z = rotvec[0], rotvec[1], rotvec[2]
     squared = x * x + y * y + z * z
     angle = np.sqrt(squared)
-    if angle < SMALL_ANGLE:
+    if angle < _SMALL_ANGLE:
         sine, cosine = 1 - squared / 6, 0.5 - squared / 24
     else:
         sine, cosine = np.sin(angle) / angle, (1 - np.cos(angle)) / squared
@@ -127,20 +129,25 @@ def linear_columns(jacobian, start, basis, mass, weights, point_of, linear, join
     matrix = np.empty((3, 3))
     count = basis.shape[2]
     for e in range(basis.shape[0]):
-        n = point_of[e]
         blend(weights[e], linear, matrix)
-        for i in range(3):
-            a, b, c = matrix[i, 0], matrix[i, 1], matrix[i, 2]
-            for k in range(count):
-                jacobian[n, i, start + k] += (
-                    a * basis[e, 0, k] + b * basis[e, 1, k] + c * basis[e, 2, k]
-                )
+        # Elements seldom follow more than two joints beside the root: one pass over their columns.
+        first, second, u, v = 0, 0, 0.0, 0.0
         for j in range(1, weights.shape[1]):
             w = mass[e] * weights[e, j]
             if w != 0.0:
-                for i in range(3):
-                    for k in range(count):
-                        jacobian[n, i, start + k] += w * joint_motion[j, i, k]
+                if first == 0:
+                    first, u = j, w
+                elif second == 0:
+                    second, v = j, w
+                else:
+                    jacobian[point_of[e], :, start : start + count] += w * joint_motion[j]
+        x, y, z = basis[e, 0], basis[e, 1], basis[e, 2]
+        for i in range(3):
+            a, b, c = matrix[i, 0], matrix[i, 1], matrix[i, 2]
+            p, q = joint_motion[first, i], joint_motion[second, i]
+            out = jacobian[point_of[e], i, start : start + count]
+            for k in range(count):
+                out[k] += a * x[k] + b * y[k] + c * z[k] + u * p[k] + v * q[k]
 
 
 @njit(cache=True, fastmath=_FAST)
