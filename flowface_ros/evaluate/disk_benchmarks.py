@@ -17,7 +17,7 @@ from flowface_ros.evaluate.scan_benchmarks import (
 )
 from flowface_ros.evaluate.ssme import ssme
 from flowface_ros.evaluate.statistics import figures
-from flowface_ros.head.mesh_files import read_mesh_file
+from flowface_ros.head.mesh_files import read_surface_file
 
 Progress = Callable[[list], Iterable]
 
@@ -65,7 +65,9 @@ def facescape_figures(
     and unit (FaceScape's are millimetres): means over the meshes, and each of them."""
     rows = {}
     for name, true_path, path in progress(mesh_pairs(truth, predictions)):
-        score = surface_score(read_mesh_file(true_path), read_mesh_file(path), FACESCAPE_REACH_MM)
+        score = surface_score(
+            read_surface_file(true_path), read_surface_file(path), FACESCAPE_REACH_MM
+        )
         rows[name] = {
             "chamfer_mm": score.chamfer,
             "normal_error_rad": score.normal_error,

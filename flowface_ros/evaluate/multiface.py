@@ -20,7 +20,7 @@ from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.lens import Lens
 from flowface_ros.evaluate.moving_mesh import MovingMesh
-from flowface_ros.head.mesh_files import SUFFIXES, read_mesh_file
+from flowface_ros.head.mesh_files import SUFFIXES, read_surface_file
 
 _MM = 1e-3
 _LINES_PER_CAMERA = 8
@@ -59,7 +59,7 @@ def read_segment(entity: Path, name: str, views: tuple[str, ...] = ()) -> Multif
     )
     if not frames:
         raise ValueError(f"{meshes}: has no FRAME_transform.txt")
-    topology = read_mesh_file(meshes / f"{frames[0]}.obj")
+    topology = read_surface_file(meshes / f"{frames[0]}.obj")
     vertices = [_world_vertices(meshes, frame, len(topology.vertices)) for frame in frames]
     return MultifaceSegment(
         entity,
@@ -79,7 +79,7 @@ def read_predicted_meshes(folder: Path, frames: tuple[str, ...]) -> MovingMesh:
         next((p for s in SUFFIXES if (p := folder / f"{frame}{s}").exists()), None)
         for frame in frames
     ]
-    meshes = [None if file is None else read_mesh_file(file) for file in files]
+    meshes = [None if file is None else read_surface_file(file) for file in files]
     known = [mesh for mesh in meshes if mesh is not None]
     if not known:
         raise ValueError(f"{folder}: has no mesh named after a frame, such as {frames[0]}.obj")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flowface_ros import rigid
 from flowface_ros.evaluate.surface_error import rigid_alignment, similarity_alignment
 from flowface_ros.head.closest import ClosestPoints
-from flowface_ros.head.mesh_files import SUFFIXES, MeshFile, read_mesh_file
+from flowface_ros.head.mesh_files import SUFFIXES, MeshFile, read_mesh_file, read_surface_file
 from flowface_ros.head.normals import triangle_normals
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ def now_distances_mm(item: NowItem, metrical: bool = False) -> Array:
     if item.mesh is None or item.mesh_landmarks is None:
         raise ValueError(f"{item.subject}/{item.challenge}/{item.image} has no predicted mesh")
     scan, scan_points = read_mesh_file(item.scan).vertices, read_picked_points(item.scan_landmarks)
-    mesh, mesh_points = read_mesh_file(item.mesh), _read_landmarks(item.mesh_landmarks)
+    mesh, mesh_points = read_surface_file(item.mesh), _read_landmarks(item.mesh_landmarks)
     vertices, mesh_points = _MM_PER_M * mesh.vertices, _MM_PER_M * mesh_points
     centre, radius = face_sphere(scan_points)
     points = scan[np.linalg.norm(scan - centre, axis=1) <= radius]

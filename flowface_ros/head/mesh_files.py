@@ -44,6 +44,14 @@ def read_mesh_file(path: Path) -> MeshFile:
     return MeshFile(vertices, _triangulated(polygons))
 
 
+def read_surface_file(path: Path) -> MeshFile:
+    """As `read_mesh_file`; raises ValueError for a point cloud, too."""
+    mesh = read_mesh_file(path)
+    if not len(mesh.triangles):
+        raise ValueError(f"{path}: has no faces; a cloud of points is no surface")
+    return mesh
+
+
 def write_mesh_file(
     path: Path, vertices: NDArray[np.floating], triangles: NDArray[np.integer]
 ) -> None:

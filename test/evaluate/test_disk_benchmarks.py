@@ -197,11 +197,16 @@ def test_now_files_that_do_not_fit(now: tuple[Path, Path]) -> None:
     points.write_text(PICKED.format('<point x="1" y="2" z="3"/>'))
     with pytest.raises(ValueError, match="must hold 7 finite points"):
         read_picked_points(points)
+    first = now_items(*now)[0]
+    assert first.mesh is not None
     landmarks = predictions / "FaMoS_1" / "multiview_neutral" / "IMG_1.npy"
     for content in (b"", b"seven points"):
         landmarks.write_bytes(content)
         with pytest.raises(ValueError, match=r"IMG_1\.npy: not 7 landmarks"):
-            now_distances_mm(replace(now_items(*now)[0], scan_landmarks=right))
+            now_distances_mm(replace(first, scan_landmarks=right))
+    write_mesh_file(first.mesh, np.eye(3), np.zeros((0, 3), int))
+    with pytest.raises(ValueError, match=r"IMG_1\.obj: has no faces"):
+        now_distances_mm(replace(first, scan_landmarks=right))
     points.write_text("no xml")
     with pytest.raises(ValueError, match="not a file of picked points"):
         read_picked_points(points)

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from flowface_ros.camera.camera import pinhole
 from flowface_ros.evaluate.alignment_error import alignment_errors, alignment_figures, texel_points
 from flowface_ros.evaluate.charts import Line, bar_chart, line_chart, ticks
+from flowface_ros.evaluate.image_error import ImageErrors, TrueImage
 from flowface_ros.evaluate.inter_ocular import inter_ocular_px
 from flowface_ros.evaluate.jitter import jitter_mm
 from flowface_ros.evaluate.moving_mesh import project_vertices
 from flowface_ros.evaluate.pose_error import pose_nees, position_error_mm, rotation_error_deg
+from flowface_ros.evaluate.regions import vertex_regions
 from flowface_ros.evaluate.statistics import figures, nees_figures
 from flowface_ros.evaluate.surface_error import (
     aligned_scan_to_mesh_distances,
@@ -158,6 +160,21 @@ def test_alignment_errors_and_calibration() -> None:
     again = alignment_errors(alignment, model, [behind, truth], camera)
     assert again is not None
     np.testing.assert_array_equal(again.residual_px, errors.residual_px)
+
+
+def test_image_errors_of_a_shift() -> None:
+    model, camera = load_builtin_head(), pinhole(320, 240, 0.7)
+    vertices = apply(pose([np.pi, 0, 0], [0, 0, 0.8]), model.template)
+    seen, errors = TrueImage(model, vertices, camera), ImageErrors()
+    seen.add_vertices(errors, project_vertices(camera, vertices)[:, :2] + (3, 4))
+    found = errors.figures(vertex_regions(model))
+    assert found["px"]["mean"] == pytest.approx(5) == found["px"]["max"]
+    size = inter_ocular_px(model, vertices, camera)
+    assert found["percent"]["mean"] == pytest.approx(500 / size)
+    # The back of the head, the mouth's inside and most of the eyeballs are hidden.
+    assert 0.25 < found["px"]["count"] / model.vertex_count < 0.6
+    assert found["regions_percent"]["face"] == pytest.approx(500 / size)
+    assert ImageErrors().figures({})["px"]["count"] == 0
 
 
 def test_ticks_are_round_and_hold_the_values() -> None:
