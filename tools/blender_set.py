@@ -36,7 +36,7 @@ REQUIREMENT = "bpy==5.0.1"
 SEEDS = {"validation": 31, "training": 32}
 COUNTS = {"validation": 500, "training": 2000}
 GRID = 48
-SAMPLES, CHUNK = 8, 10
+SAMPLES, CHUNK = 4, 10
 LICENCE = "CC0-1.0"
 
 

@@ -28,7 +28,9 @@ def scene_arrays(scene: Scene) -> dict[str, NDArray]:
 
     Frames are as ours: x right, y down, z forward of the camera.
     """
-    person = replace(scene.person, hair=(*scene.person.hair, *brow_strands(scene.person)))
+    hair = (*scene.person.hair, *brow_strands(scene.person))
+    coarser = tuple(replace(look, strands=look.strands.coarser) for look in hair)
+    person = replace(scene.person, hair=coarser)
     posed = pose_person(person, scene.state, _FINEST, np.array([0.0, -1.0]))
     things = [piece for occluder in scene.occluders for piece in occluder_pieces(occluder)]
     arrays: dict[str, NDArray] = {}

@@ -40,7 +40,7 @@ _ARC_RADIUS_LEAST_M = 0.00003
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--positions", action="store_true")
     arguments = parser.parse_args()
