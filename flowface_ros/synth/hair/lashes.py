@@ -13,6 +13,9 @@ _Array = NDArray[np.float64]
 
 _SEGMENTS = 3
 
+LASH_STEPS = 64
+"""Places between two margin vertices that a lash may be rooted at."""
+
 
 def make_lashes(tables: HeadTables, make_up: float, rng: np.random.Generator) -> Strands:
     """Upper and lower lashes of both eyes.
@@ -24,47 +27,43 @@ def make_lashes(tables: HeadTables, make_up: float, rng: np.random.Generator) ->
     start = 0
     for upper, lower in tables.lids:
         for margin, up in ((upper, True), (lower, False)):
-            count = max(len(margin) - 1, 0)
-            number = int((60 if up else 34) * (1 + 0.5 * make_up)) if count else 0
-            length = rng.uniform(0.0055, 0.0080) * (1 + 0.25 * make_up) * (1.0 if up else 0.55)
-            place = rng.uniform(0.06, 1.0, number) * count
-            index = np.minimum(place.astype(int), max(count - 1, 0))
-            s = np.linspace(0, 1, _SEGMENTS + 1)
-            own = length * np.exp(rng.normal(0, 0.15, number)) * (0.6 + 0.4 * place / max(count, 1))
-            out = s * 0.75
-            away = (0.05 * s + 0.42 * s**2) if up else (0.35 * s + 0.25 * s**2)
-            fan = (place / max(count, 1) - 0.45)[:, None] * 0.9 * s + rng.normal(
-                0, 0.08, (number, 1)
-            ) * s
-            points.append(
-                np.stack(
-                    [
-                        np.broadcast_to(out, (number, len(s))) * own[:, None],
-                        fan * own[:, None],
-                        np.broadcast_to(away, (number, len(s))) * own[:, None],
-                    ],
-                    axis=-1,
-                )
-            )
-            anchors.append(np.stack([start + index, place - index], axis=1))
-            thick = (0.00009 if up else 0.00006) * (1 + 0.6 * make_up)
-            widths.append(np.broadcast_to(thick * (1 - 0.7 * s), (number, len(s))))
+            place, curves, width = _row_of_lashes(len(margin), up, make_up, rng)
+            index = np.minimum(place.astype(int), max(len(margin) - 2, 0))
+            points.append(curves)
+            widths.append(np.broadcast_to(width, curves.shape[:2]))
+            # Multiples of LASH_STEPS are margin vertices, the rest is the way to the next one.
+            share = (place - index) * (LASH_STEPS - 1)
+            anchors.append(np.rint((start + index) * LASH_STEPS + share).astype(np.int32))
             start += len(margin)
     anchor = np.concatenate(anchors)
     number = len(anchor)
-    # The root's place between two margin vertices rides in the integer part and the fraction.
-    fixed = np.rint(anchor[:, 0] * LASH_STEPS + anchor[:, 1] * (LASH_STEPS - 1)).astype(np.int32)
     return Strands(
         np.concatenate(points).astype(np.float32),
         np.concatenate(widths).astype(np.float32),
         rng.normal(0.4, 0.1, number).clip(0, 1).astype(np.float32),
         np.ones((number, _SEGMENTS + 1), np.float32),
-        fixed,
+        anchor,
     )
 
 
-LASH_STEPS = 64
-"""Places between two margin vertices that a lash may be rooted at."""
+def _row_of_lashes(
+    vertices: int, up: bool, make_up: float, rng: np.random.Generator
+) -> tuple[_Array, _Array, _Array]:
+    """Lashes of a margin of so many vertices: roots (n,) along it in [0, vertices - 1], points
+    (n, k, 3) in the roots' frames, half widths (k,)."""
+    count = max(vertices - 1, 0)
+    number = int((60 if up else 34) * (1 + 0.5 * make_up)) if count else 0
+    length_m = rng.uniform(0.0055, 0.0080) * (1 + 0.25 * make_up) * (1.0 if up else 0.55)
+    place = rng.uniform(0.06, 1.0, number) * count
+    along = place / max(count, 1)
+    s = np.linspace(0, 1, _SEGMENTS + 1)
+    own = length_m * np.exp(rng.normal(0, 0.15, number)) * (0.6 + 0.4 * along)
+    out = np.broadcast_to(0.75 * s, (number, len(s)))
+    away = np.broadcast_to((0.05 * s + 0.42 * s**2) if up else (0.35 * s + 0.25 * s**2), out.shape)
+    fan = (along - 0.45)[:, None] * 0.9 * s + rng.normal(0, 0.08, (number, 1)) * s
+    thick_m = (0.00009 if up else 0.00006) * (1 + 0.6 * make_up)
+    curves = np.stack([out, fan, away], axis=-1) * own[:, None, None]
+    return place, curves, thick_m * (1 - 0.7 * s)
 
 
 def lash_frames(

@@ -160,14 +160,7 @@ def grow_hair(
     count = len(roots.points)
     front = roots.points[:, 2] - skull.center[2]
     fringe = (front > 0.045) * (style.fringe_m > 0) * (np.abs(roots.points[:, 0]) < 0.055)
-    length = style.length_m * np.exp(rng.normal(0, 0.13, count)) * (0.55 + 0.45 * roots.density)
-    if style.name in ("short", "buzz", "medium"):  # the sides and the neck are cut shorter
-        height = np.clip((roots.template[:, 1] - 0.02) / 0.08, 0, 1)
-        length *= {"medium": 0.65}.get(style.name, 0.3) * (1 - height) + height
-    length = np.where(fringe > 0, style.fringe_m * rng.uniform(0.7, 1.15, count), length)
-    if style.name == "tied":
-        away = np.linalg.norm(roots.points - skull.center - _KNOT, axis=1)
-        length = 1.05 * away
+    length = _lengths(roots, fringe, style, skull, rng)
     layer = rng.beta(1.5, 1.0, count)
     lean = _coherent(roots.points, rng, 0.07) * 0.22 + rng.normal(0, 0.07, (count, 3))
     lean *= 0.25 if style.name == "tied" else 1.0
@@ -202,6 +195,25 @@ def grow_hair(
     points = _curled(_clumped(points, rng, style), style, length, rng)
     tidy = ~_astray(points, fringe > 0, style, skull)
     return _dressed(points[tidy], layer[tidy], style, rng)
+
+
+def _lengths(
+    roots: Roots,
+    fringe: NDArray[np.bool_],
+    style: HairStyle,
+    skull: Skull,
+    rng: np.random.Generator,
+) -> _Array:
+    """(n,) metres."""
+    count = len(roots.points)
+    length = style.length_m * np.exp(rng.normal(0, 0.13, count)) * (0.55 + 0.45 * roots.density)
+    if style.name in ("short", "buzz", "medium"):  # the sides and the neck are cut shorter
+        height = np.clip((roots.template[:, 1] - 0.02) / 0.08, 0, 1)
+        length *= {"medium": 0.65}.get(style.name, 0.3) * (1 - height) + height
+    length = np.where(fringe > 0, style.fringe_m * rng.uniform(0.7, 1.15, count), length)
+    if style.name == "tied":
+        length = 1.05 * np.linalg.norm(roots.points - skull.center - _KNOT, axis=1)
+    return length
 
 
 def _astray(

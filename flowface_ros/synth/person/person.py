@@ -110,13 +110,7 @@ def sample_person(
     skin_look = sample_skin_look(rng)
     style = hair_style or sample_hair_style(rng)
     color, grey = hair_color(rng, skin_look.melanin, skin_look.age)
-    covered = rng.random() < odds.scarf
-    if covered:
-        style = replace(style, name="buzz", length_m=0.004, volume_m=0.003)
-    hatted = rng.random() < odds.hat and not covered
-    if hatted:  # a hat presses hair down
-        flat = {"afro": "short", "curly": "medium"}.get(style.name, style.name)
-        style = replace(style, name=flat, volume_m=min(style.volume_m, _VOLUME_UNDER_HAT_M))
+    style, covered, hatted = _under_headwear(style, odds, rng)
     skin_map = skin_map_of(model, texture_size)
     cover = {"bald": 0.1 * rng.random(), "buzz": rng.uniform(0.35, 0.8)}.get(style.name, 0.93)
     raised = float(rng.normal(0, 0.006))
@@ -146,6 +140,20 @@ def sample_person(
         description={"skin": skin_look, "hair": style, "hair_color": color, "grey": grey,
                      "eyes": eye_look, "scarf": covered},
     )  # fmt: skip
+
+
+def _under_headwear(
+    style: HairStyle, odds: Odds, rng: np.random.Generator
+) -> tuple[HairStyle, bool, bool]:
+    """The style as it is under what covers it, whether that is a scarf, and whether a hat."""
+    covered = rng.random() < odds.scarf
+    if covered:
+        style = replace(style, name="buzz", length_m=0.004, volume_m=0.003)
+    hatted = rng.random() < odds.hat and not covered
+    if hatted:  # a hat presses hair down
+        flat = {"afro": "short", "curly": "medium"}.get(style.name, style.name)
+        style = replace(style, name=flat, volume_m=min(style.volume_m, _VOLUME_UNDER_HAT_M))
+    return style, covered, hatted
 
 
 def _mixed(color: _Array, grey: float) -> _Array:

@@ -40,13 +40,7 @@ def make_glasses(fit: FitPoints, rng: np.random.Generator) -> list[Wearable]:
         hub = ring.mean(axis=0, keepdims=True)
         lenses.append(sheet(np.stack([np.repeat(hub, len(ring), 0), ring]), closed=True))
         hinge = rim[np.argmax(side * (rim[:, 0]) + 0.5 * rim[:, 1])] + [side * thick, 0, 0]
-        ear = fit.ears[0 if side > 0 else 1]
-        out = np.array([side * 0.004, 0.002, 0])
-        points = [hinge, hinge + np.array([side * 0.004, 0, -0.006])]
-        points += [0.5 * (hinge + ear) + out, ear + out]
-        points.append(ear + np.array([side * 0.002, -0.02, -0.018]))
-        temple = np.array(points)
-        frame.append(tube(temple, np.array([[0.7 * thick, rng.uniform(0.8, 1.8) * thick]] * 5), 6))
+        frame.append(_temple(hinge, fit.ears[0 if side > 0 else 1], side, thick, rng))
     inner = max(gap - half_width, 0.006)
     bridge_x = np.linspace(-inner, inner, 7)
     arch = 0.3 * half_height + 0.004 * (1 - (bridge_x / inner) ** 2)
@@ -61,3 +55,15 @@ def make_glasses(fit: FitPoints, rng: np.random.Generator) -> list[Wearable]:
         Wearable(join(frame), 1, Surface.GLOSSY, tint, 0.25, 0.35 if metal else 0.05),
         Wearable(join(lenses), 1, Surface.GLOSSY, glass, 0.03, 0.03, transparency=clear),
     ]
+
+
+def _temple(
+    hinge: _Array, ear: _Array, side: float, thick_m: float, rng: np.random.Generator
+) -> Mesh:
+    """The arm from a hinge (3,) to behind an ear (3,)."""
+    out = np.array([side * 0.004, 0.002, 0])
+    points = [hinge, hinge + np.array([side * 0.004, 0, -0.006])]
+    points += [0.5 * (hinge + ear) + out, ear + out]
+    points.append(ear + np.array([side * 0.002, -0.02, -0.018]))
+    radii_m = [0.7 * thick_m, rng.uniform(0.8, 1.8) * thick_m]
+    return tube(np.array(points), np.array([radii_m] * len(points)), 6)
