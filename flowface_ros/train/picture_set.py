@@ -79,17 +79,16 @@ def write_picture(
     lit = np.minimum(light, 60000).astype(np.float16)
     np.savez_compressed(path.with_suffix(".light.npz"), light=lit)
     digest = hashlib.sha256(np.ascontiguousarray(picture.image).tobytes()).hexdigest()[:16]
-    arrays = {f"state/{name}": value for name, value in picture.state.items()}
+    arrays = {
+        "position_px": picture.position_px,
+        "visible": picture.visible,
+        "iod_px": np.float32(picture.iod_px),
+        "intrinsics": picture.intrinsics,
+        "labels": np.array(json.dumps(asdict(picture.labels))),
+        **{f"state/{name}": value for name, value in picture.state.items()},
+    }
     part = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        part,
-        position_px=picture.position_px,
-        visible=picture.visible,
-        iod_px=np.float32(picture.iod_px),
-        intrinsics=picture.intrinsics,
-        labels=np.array(json.dumps(asdict(picture.labels))),
-        **arrays,
-    )
+    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
     part.rename(path)
     return digest
 

@@ -95,10 +95,10 @@ def _view(
         shots = sample_shots(model, rng, _VIEWS_TRIED)
         good = np.abs(shots.log_scale) < _MOST_SCALE
         good &= (np.abs(shots.shift) < _MOST_SHIFT).all(axis=1)
-        for row in np.flatnonzero(good):
+        for row in map(int, np.flatnonzero(good)):
             yaw = yaw_deg(model, shots.state(row, shape))
             if low <= abs(yaw) < high:
-                return shots, int(row), yaw
+                return shots, row, yaw
 
 
 def yaw_deg(model: HeadModel, state: HeadState) -> float:
