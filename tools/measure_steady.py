@@ -1,6 +1,6 @@
 """Measures an aligner's steady errors on synthetic people seen by three cameras.
 
-    python tools/measure_steady.py
+    python tools/measure_steady.py [--aligner landmarks]
 
 Prints the `SteadyConfig` that belongs into `flowface_ros/track/config.py`. Run it whenever the
 aligner changes.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from flowface_ros.align.aligner import Aligner, Picture, make_aligner
+from flowface_ros.align.aligner import ALIGNERS, Aligner, Picture, make_aligner
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.steady_measure import PointErrors, measure_steady, point_errors
 from flowface_ros.head.evaluator import SurfaceEvaluator
@@ -38,20 +38,21 @@ _POINTS = 500
 
 @dataclass(frozen=True)
 class _Job:
+    aligner: str
     seed: int
     moments: int
 
 
 @cache
-def _aligner() -> Aligner:
-    return make_aligner("landmarks", load_builtin_head(), device="cpu")
+def _aligner(name: str) -> Aligner:
+    return make_aligner(name, load_builtin_head(), device="cpu")
 
 
-def _person(job: _Job) -> list[PointErrors] | None:
-    """One person's errors by view, summed over the moments at which all cameras see the face."""
+def _person(job: _Job) -> list[list[PointErrors]]:
+    """One person's errors in the views of each moment."""
     cv2.setNumThreads(1)
     scene = Scene(SceneConfig(seed=job.seed, cameras=_CAMERAS, duration_s=_SECONDS))
-    aligner = _aligner()
+    aligner = _aligner(job.aligner)
     chosen = _chosen(len(aligner.points))
     evaluator = SurfaceEvaluator(scene.model, aligner.points[chosen])
     projector = HeadProjector(scene.model, aligner.crop_size, _MAX_VIEW_ANGLE_DEG)
@@ -65,10 +66,16 @@ def _person(job: _Job) -> list[PointErrors] | None:
                 picture = Picture(scene.render(i, t).color, camera.name)
                 answer = aligner.align([picture], [[view.crop]])[0][0]
                 if answer.presence is None or answer.presence >= _MIN_PRESENCE:
-                    seen.append(answer.observation[chosen])
-        if len(seen) == _CAMERAS:
-            found.append([point_errors(evaluator, [o], Rig(tuple(rig)), truth) for o in seen])
-    return [reduce(add, view) for view in zip(*found, strict=True)] if found else None
+                    observation = answer.observation[chosen]
+                    seen.append(point_errors(evaluator, [observation], Rig(tuple(rig)), truth))
+        found.append(seen)
+    return found
+
+
+def _by_view(person: list[list[PointErrors]]) -> list[PointErrors]:
+    """Summed over the moments at which all cameras see the face; empty if there is none."""
+    whole = [views for views in person if len(views) == _CAMERAS]
+    return [reduce(add, view) for view in zip(*whole, strict=True)]
 
 
 def _chosen(count: int) -> np.ndarray:
@@ -77,20 +84,24 @@ def _chosen(count: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--aligner", choices=ALIGNERS, default=ALIGNERS[0])
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--moments", type=int, default=5, help="of each person")
     parser.add_argument("--seed", type=int, default=100_000, help="of the first person")
     args = parser.parse_args()
-    jobs = [_Job(args.seed + i, args.moments) for i in range(args.people)]
+    jobs = [_Job(args.aligner, args.seed + i, args.moments) for i in range(args.people)]
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         found = list(tqdm(pool.imap(_person, jobs), total=len(jobs), unit="person"))
-    people = [person for person in found if person is not None]
-    model, points = load_builtin_head(), _aligner().points
-    config = measure_steady(model, points[_chosen(len(points))], people)
+    people = [views for views in map(_by_view, found) if views]
+    alone = [view for person in found for views in person for view in views]
+    model, points = load_builtin_head(), _aligner(args.aligner).points
+    config = measure_steady(model, points[_chosen(len(points))], people, alone)
     print(f"{len(people)} people")
     print(f"shift    {np.round(np.multiply(config.shift, 1e3), 2)} mm: left, up, forward")
     print(f"turn     {np.round(np.degrees(config.turn), 2)} deg: pitch, yaw, roll")
     print(f"own turn {np.round(np.degrees(config.view_turn), 2)} deg, of each view")
+    print(f"side     {np.round(np.degrees(config.side_turn), 2)} deg, of each view from the side")
+    print(f"         {100 * config.side_scale:.2f} % of scale")
     print(f"scale    {100 * config.scale:.2f} %")
     print(f"field    {np.round(config.field_variance, 3)} of sigma squared, ", end="")
     print(f"length {1e3 * config.field_length:.1f} mm")

@@ -24,7 +24,8 @@ class PriorConfig:
 @dataclass(frozen=True, kw_only=True)
 class SteadyConfig:
     """What an aligner does not know of a person: displacements of the points on the head, the same
-    for as long as it looks, and in all views but for `view_turn`. Standard deviations over people;
+    for as long as it looks, and in all views but for what views have on their own. Standard
+    deviations over people;
     `measure_steady` measures them. Axes are the head's: to its left, up, forward."""
 
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -34,8 +35,13 @@ class SteadyConfig:
     scale: float = 0.0
     """Of all points away from their middle, relative."""
     view_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Of all points together about the axes, rad, by each view on its own and beyond `turn`: a view
-    from the side knows less of how far the face turns."""
+    """Of all points together about the axes, rad, by each view on its own and beyond `turn`."""
+    side_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The same of a face that is seen from the side, rad, times the squared sine of that angle: of
+    a face that is turned away little tells how far."""
+    side_scale: float = 0.0
+    """Of all points away from their middle, relative, by each view on its own and from the side, as
+    `side_turn`."""
     field_variance: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Variance of a smooth field along the axes, over that of the stated sigmas."""
     field_length: float = 0.04
@@ -44,12 +50,13 @@ class SteadyConfig:
     def __post_init__(self) -> None:
         if not self.field_length > 0:
             raise ValueError(f"steady.field_length is {self.field_length}, must be > 0")
-        for name in ("shift", "turn", "view_turn", "field_variance"):
+        for name in ("shift", "turn", "view_turn", "side_turn", "field_variance"):
             values = getattr(self, name)
             if len(values) != 3 or not all(value >= 0 for value in values):
                 raise ValueError(f"steady.{name} is {values}, must be three numbers >= 0")
-        if not self.scale >= 0:
-            raise ValueError(f"steady.scale is {self.scale}, must be >= 0")
+        for name in ("scale", "side_scale"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"steady.{name} is {getattr(self, name)}, must be >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ modes of unit variance, d_v = D_v a, the solution's covariance is
     F F^T,   F = t c H^-1 sum_v B_v^T M_v D_v
 
 What each view is wrong about on its own is the same with M_v of that view alone, added up over the
-views.
+views; it grows with the angle from which the view sees the face.
 
 It is added to the covariance of the result, and not to what the motion filter and the keyframes
 take for this moment's error. Displacements are smooth: a part of the points tells it.
@@ -27,6 +27,7 @@ from flowface_ros.fit.config import PriorConfig, SteadyConfig
 from flowface_ros.fit.correlation import neutral_places
 from flowface_ros.fit.priors import box, static_sigmas, values
 from flowface_ros.fit.problem import NormalEquations, Problem
+from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, all_unknowns, vector_size
@@ -59,7 +60,9 @@ class SteadyError:
         self._prior = static_sigmas(model, priors)[: self._unknowns.size] ** -2.0
         together = np.concatenate([config.shift, config.turn, [config.scale]])
         self._together = similarity_modes(places) * together
-        self._turns = similarity_modes(places)[:, :, 3:6] * config.view_turn
+        self._own_modes = similarity_modes(places)[:, :, 3:7]
+        self._front = np.array([*config.view_turn, 0.0])
+        self._side = np.array([*config.side_turn, config.side_scale])
         self._axes = np.sqrt(config.field_variance)
         self._field = field_modes(places, config.field_length)
 
@@ -82,10 +85,12 @@ class SteadyError:
         head = rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck)
         pull = head.T @ weighted
         forces = self._forces(pull, self._sizes(problem, information))
-        if self._turns.any():
-            forces = np.concatenate(
-                [forces, *(self._view_forces(head.T @ own @ jacobian) for own in by_view)], axis=1
-            )
+        sides = side_of_views(problem.views, head, state.translation)
+        for own, side in zip(by_view, sides, strict=True):
+            modes = self._own_modes * np.hypot(self._front, side * self._side)
+            if modes.any():
+                view_pull = (head.T @ own @ jacobian).reshape(-1, n)
+                forces = np.concatenate([forces, view_pull.T @ modes.reshape(-1, 4)], axis=1)
         moved = cho_solve(cho_factor(hessian), factor * forces)
         covariance = np.zeros((vector_size(problem.model),) * 2)
         covariance[np.ix_(free, free)] = moved @ moved.T
@@ -95,10 +100,6 @@ class SteadyError:
         """(C, m, 3, 3) by view."""
         each = problem.views.information_by_view(points, self._rows, problem.nu, scale)
         return each[:, :, UPPER]
-
-    def _view_forces(self, pull: Array) -> Array:
-        """(n, 3) of one view's own turns."""
-        return pull.reshape(-1, pull.shape[2]).T @ self._turns.reshape(-1, 3)
 
     def _forces(self, pull: Array, size: Array) -> Array:
         """(n, modes) sum_v B_v^T M_v D_v of pull (m, 3, n) in the head's axes."""
@@ -114,6 +115,15 @@ class SteadyError:
         views = np.bincount(problem.views.row, minlength=len(problem.views.points))[self._rows]
         trace = np.trace(information, axis1=1, axis2=2)
         return np.sqrt(2 * views / np.maximum(trace, 1e-12))
+
+
+def side_of_views(views: Views, head: Array, place: Array) -> Array:
+    """(C,) squared sine of the angle to the left or right from which each view sees a head of
+    rotation (3, 3) and place (3,)."""
+    centres = -np.einsum("cij,ci->cj", views.rotation, views.translation)
+    towards = (centres - place) @ head
+    side: Array = towards[:, 0] ** 2 / np.square(towards).sum(axis=1)
+    return side
 
 
 def similarity_modes(places: Array) -> Array:

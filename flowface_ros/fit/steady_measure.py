@@ -9,12 +9,13 @@ from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.config import NoiseConfig, SteadyConfig
 from flowface_ros.fit.correlation import fit_kernel, neutral_places
-from flowface_ros.fit.steady import UPPER, similarity_modes
+from flowface_ros.fit.steady import UPPER, side_of_views, similarity_modes
 from flowface_ros.fit.views import stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -29,6 +30,8 @@ _RIDGE = 1e-3
 _BINS, _LONGEST = 24, 0.12
 """Of distances (m) that the field's correlation is taken at."""
 _LEAST_PEOPLE = 4
+_FRONT = 0.1
+"""Squared sine of the angle below which a view is from the front: 18 degrees."""
 _VIEW_DEVIATION = np.array([0.005, 0.005, 0.005, 0.2, 0.2, 0.2, 0.02])
 """Of a view's own shift (m), turn (rad) and scale: hardly a limit, but for what it does not see."""
 
@@ -38,18 +41,21 @@ class PointErrors:
     """What views of one person say about where the N points are, against where they are.
 
     information: (N, 3, 3) and vector: (N, 3) in the head's axes, of one moment or summed over
-    several. views: how many views of a point they hold.
+    several. views: how many views of a point they hold. side: the mean of the squared sines of the
+    angles from which these see the face.
     """
 
     information: Array
     vector: Array
     views: int
+    side: float
 
     def __add__(self, other: PointErrors) -> PointErrors:
         return PointErrors(
             self.information + other.information,
             self.vector + other.vector,
             self.views + other.views,
+            float(np.average([self.side, other.side], weights=[self.views, other.views])),
         )
 
 
@@ -61,17 +67,24 @@ def point_errors(
     nu = NoiseConfig().degrees_of_freedom
     information, vector = views.vertex_information(evaluator.positions(truth), nu, 1.0)
     head = rotation_from_rotvec(truth.rotation) @ rotation_from_rotvec(truth.neck)
-    return PointErrors(head.T @ information[:, UPPER] @ head, vector @ head, len(observations))
+    side = float(side_of_views(views, head, truth.translation).mean())
+    return PointErrors(
+        head.T @ information[:, UPPER] @ head, vector @ head, len(observations), side
+    )
 
 
 def measure_steady(
-    model: HeadModel, points: SurfacePoints, people: Sequence[Sequence[PointErrors]]
+    model: HeadModel,
+    points: SurfacePoints,
+    people: Sequence[Sequence[PointErrors]],
+    alone: Sequence[PointErrors],
 ) -> SteadyConfig:
     """Standard deviations over people of N points' displacements: of all together first, of the
     smooth field that is left, and of all together as each view has them on its own.
 
     people: each one's errors by view, two views or more, summed over moments, the more the less
-    is left of errors that are not steady. ValueError for fewer than 4 people or one view.
+    is left of errors that are not steady. alone: of single views of single moments, from all
+    angles. ValueError for fewer than 4 people or one view, or where no view is from the front.
     """
     if len(people) < _LEAST_PEOPLE:
         raise ValueError(f"people has {len(people)} entries, must have at least {_LEAST_PEOPLE}")
@@ -79,7 +92,7 @@ def measure_steady(
         raise ValueError("people must be seen by at least 2 views each")
     places = neutral_places(model, points)
     modes = similarity_modes(places)
-    together, rest, own = [], [], []
+    together, rest, own, front = [], [], [], []
     for views in people:
         person = reduce(add, views)
         displacement, size = _displacement(person)
@@ -91,31 +104,55 @@ def measure_steady(
         rest.append((displacement - modes @ amounts) / size[:, None])
         # The mean of V views is nearer to each of them than what they have in common.
         apart = np.sqrt(len(views) / (len(views) - 1))
-        turns = np.array([apart * _own_turn(view, modes, amounts) for view in views])
+        turns = np.array([apart * _own(view, modes, amounts)[3:6] for view in views])
         own.append(np.mean(np.square(turns), axis=0))
+        front += [turn for turn, view in zip(turns, views, strict=True) if view.side < _FRONT]
+    if not front:
+        raise ValueError("people are not seen from the front by any view")
     variances = np.mean(np.square(together), axis=0)
-    view_turn = np.mean(own, axis=0)
     # What views have on their own is in their mean too.
     mean_views = np.mean([len(views) for views in people])
-    variances[3:6] = np.maximum(variances[3:6] - view_turn / mean_views, 0.0)
-    deviation, turn = np.sqrt(variances), np.sqrt(view_turn)
+    variances[3:6] = np.maximum(variances[3:6] - np.mean(own, axis=0) / mean_views, 0.0)
+    deviation, turn = np.sqrt(variances), np.sqrt(np.mean(np.square(front), axis=0))
+    side = _from_the_side(alone, modes)
     variance, length = _field(places, np.array(rest))
     return SteadyConfig(
-        shift=(float(deviation[0]), float(deviation[1]), float(deviation[2])),
-        turn=(float(deviation[3]), float(deviation[4]), float(deviation[5])),
+        shift=_three(deviation[:3]),
+        turn=_three(deviation[3:6]),
         scale=float(deviation[6]),
-        view_turn=(float(turn[0]), float(turn[1]), float(turn[2])),
+        view_turn=_three(turn),
+        side_turn=_three(side[:3]),
+        side_scale=float(side[3]),
         field_variance=variance,
         field_length=length,
     )
 
 
-def _own_turn(view: PointErrors, modes: Array, amounts: Array) -> Array:
-    """(3,) by which one view has the points turned beyond the amounts (7,) that all views have."""
+def _three(values: Array) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _own(view: PointErrors, modes: Array, amounts: Array) -> Array:
+    """(7,) by which one view has the points moved beyond the amounts (7,) that all views have."""
     pulled = view.vector - np.einsum("nij,nj->ni", view.information, modes @ amounts)
     hessian = np.einsum("nik,nij,njl->kl", modes, view.information, modes)
     hessian += np.diag(_VIEW_DEVIATION**-2.0)
-    return np.asarray(np.linalg.solve(hessian, np.einsum("nik,ni->k", modes, pulled))[3:6])
+    return np.asarray(np.linalg.solve(hessian, np.einsum("nik,ni->k", modes, pulled)))
+
+
+def _from_the_side(alone: Sequence[PointErrors], modes: Array) -> Array:
+    """(4,) of turn and scale by which single views are wrong, what grows with the side: squares
+    are regressed on 1 and the fourth power of the sine, weighted by what they are expected to be.
+    """
+    if not alone:
+        return np.zeros(4)
+    squares = np.array([_own(view, modes, np.zeros(7))[3:] for view in alone]) ** 2
+    rows = np.column_stack([np.ones(len(alone)), np.square([view.side for view in alone])])
+    found = []
+    for values in squares.T:
+        weights = 1 / (rows @ nnls(rows, values)[0] + 0.1 * values.mean())
+        found.append(nnls(rows * weights[:, None], values * weights)[0][1])
+    return np.sqrt(found)
 
 
 def _ridge(person: PointErrors) -> Array:

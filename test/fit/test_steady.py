@@ -10,7 +10,7 @@ import pytest
 from flowface_ros.fit.config import FitConfig, NoiseConfig, SteadyConfig
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import ShapeBelief
-from flowface_ros.fit.steady_measure import PointErrors, measure_steady, point_errors
+from flowface_ros.fit.steady_measure import measure_steady, point_errors
 from flowface_ros.head.state import Unknowns, step_between
 from flowface_ros.rigid import rotation_from_rotvec
 from flowface_ros.track.tracked_head import face_pose_covariance
@@ -108,10 +108,32 @@ def project(camera, points):
     )[0]
 
 
-@pytest.mark.parametrize("own", [0.0, 0.04])
-def test_steady_errors_are_measured(world, own) -> None:
+def test_a_view_from_the_side_is_less_sure_of_turn_and_size(world, rng) -> None:
+    """A camera at forty degrees and one in front of a face, each on its own."""
+    side_turn, sine2 = 0.1, np.sin(np.radians(40.0)) ** 2
+    rig = world.rig(3)
+    truth = replace(world.head(rng, 0.0), neck=np.zeros(3))
+    truth = replace(truth, rotation=np.array([np.pi, 0.0, 0.0]), translation=np.array([0, 0, 0.7]))
+    stated = {}
+    for camera in ("cam0", "cam1"):
+        seen = world.see(truth, rig, rng, noise=0.0, names=[camera])
+        for steady in (
+            SteadyConfig(side_turn=(0.0, side_turn, 0.0)),
+            SteadyConfig(side_scale=0.05),
+        ):
+            added = fitted(world, truth, seen, rig, steady).steady
+            assert added is not None
+            stated[camera, steady.side_scale > 0] = np.sqrt(np.diagonal(added)[[2, 4]])
+    assert stated["cam0", False][1] == pytest.approx(side_turn * sine2, rel=0.25)
+    assert stated["cam0", True][0] > 0.5 * 0.05 * 0.7 * np.cos(np.radians(40.0)) * sine2
+    assert np.all(stated["cam1", False] < 0.02 * stated["cam0", False])
+    assert np.all(stated["cam1", True] < 0.02 * stated["cam0", True])
+
+
+@pytest.mark.parametrize(("own", "side"), [(0.0, 0.0), (0.04, 0.0), (0.0, 0.15)])
+def test_steady_errors_are_measured(world, own, side) -> None:
     rng = np.random.default_rng(5)
-    rig, people = world.rig(3), []
+    rig, people, alone = world.rig(3), [], []
     turn, shift = 0.03, 0.002
     for _ in range(30):
         truth = world.head(rng, 10.0)
@@ -120,32 +142,42 @@ def test_steady_errors_are_measured(world, own) -> None:
         middle = points.mean(axis=0)
         spin = rotation_from_rotvec(head @ [rng.normal() * turn, 0.0, 0.0])
         drift = head @ [0.0, 0.0, rng.normal() * shift]
-        seen = []
+        views = []
         for o in world.see(truth, rig, rng, noise=0.0):
-            yaw = rotation_from_rotvec(head @ [0.0, rng.normal() * own, 0.0])
-            displaced = (points - middle) @ (yaw @ spin).T + middle + drift
-            seen.append(replace(o, pixels=project(rig[o.camera], displaced)))
-        one = [point_errors(world.evaluator, [o], rig, truth) for o in seen]
-        people.append([view + view for view in one])
-    found = measure_steady(world.model, world.points, people)
+            sine2 = point_errors(world.evaluator, [o], rig, truth).side
+            yaw = rng.normal() * np.hypot(own, side * sine2)
+            yawed = rotation_from_rotvec(head @ [0.0, yaw, 0.0])
+            displaced = (points - middle) @ (yawed @ spin).T + middle + drift
+            seen = replace(o, pixels=project(rig[o.camera], displaced))
+            views.append(point_errors(world.evaluator, [seen], rig, truth))
+        alone += views
+        people.append([view + view for view in views])
+    found = measure_steady(world.model, world.points, people, alone)
     assert found.turn[0] == pytest.approx(turn, rel=0.35)
     assert found.shift[2] == pytest.approx(shift, rel=0.35)
     assert max(found.turn[1:]) < 0.4 * turn
-    assert found.view_turn[1] == pytest.approx(own, rel=0.25, abs=0.2 * turn)
+    assert found.side_turn[1] == pytest.approx(side, rel=0.35, abs=0.02 + own)
     assert max(found.view_turn[0], found.view_turn[2]) < 0.2 * turn
-    if not own:
+    if not side:
+        assert found.view_turn[1] == pytest.approx(own, rel=0.35, abs=0.2 * turn)
+    if not own and not side:
         assert max(found.turn[1:]) < 0.2 * turn
         assert max(found.field_variance) < 0.1
     with pytest.raises(ValueError, match="people"):
-        measure_steady(world.model, world.points, people[:2])
+        measure_steady(world.model, world.points, people[:2], alone)
     with pytest.raises(ValueError, match="people"):
-        measure_steady(world.model, world.points, [views[:1] for views in people])
-    assert isinstance(people[0][0], PointErrors)
+        measure_steady(world.model, world.points, [views[:1] for views in people], alone)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("shift", (1.0, -1.0, 0.0)), ("turn", (1.0,)), ("scale", -1.0), ("field_length", 0.0)],
+    [
+        ("shift", (1.0, -1.0, 0.0)),
+        ("turn", (1.0,)),
+        ("scale", -1.0),
+        ("side_scale", -0.1),
+        ("field_length", 0.0),
+    ],
 )
 def test_steady_configuration_is_checked(field, value) -> None:
     with pytest.raises(ValueError, match=field):
