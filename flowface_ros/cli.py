@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from flowface_ros import __version__
+from flowface_ros.error_text import error_text
 from flowface_ros.threads import keep_blas_to_one_thread
 
 COMMANDS = (
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        print(f"flowface: error: {_message(error)}", file=sys.stderr)
+        print(f"flowface: error: {error_text(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("flowface: interrupted", file=sys.stderr)
@@ -58,12 +59,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load(name: str) -> ModuleType:
     return importlib.import_module(f"flowface_ros.commands.{name}")
-
-
-def _message(error: ValueError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 if __name__ == "__main__":

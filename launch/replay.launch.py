@@ -3,7 +3,6 @@
 ros2 launch flowface_ros replay.launch.py bag:=recording.mcap cameras:=left,center,right
 """
 
-import shutil
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -25,7 +24,7 @@ ARGUMENTS = (
     ("bag", None, "rosbag2 recording: directory, .mcap or .db3"),
     ("rate", "1.0", "pace, 1 is as recorded"),
     ("loop", "false", "play for ever"),
-    ("player", "", "ros2 (ros2 bag play) or flowface; empty: ros2 if it is installed"),
+    ("player", "flowface", "flowface, which waits for the tracker, or ros2 (ros2 bag play)"),
     ("cameras", "", "names of the cameras, separated by commas, primary first"),
     ("rig_frame", "", "frame of the results; empty: the first camera's"),
     ("transport", "", "auto, raw or compressed, of all cameras"),
@@ -34,6 +33,8 @@ ARGUMENTS = (
     ("device", "", "auto, cpu, cuda:N or tensorrt:N"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
 )
+WAIT_S = "180"
+"""For the tracker's first start, which compiles."""
 OF_TRACKER = (
     "cameras",
     "rig_frame",
@@ -65,12 +66,12 @@ def nodes(context: LaunchContext) -> list:
 
 def _player(value: dict[str, str]) -> ExecuteProcess:
     loop = value["loop"].lower() == "true"
-    kind = value["player"] or ("ros2" if shutil.which("ros2") else "flowface")
-    if kind == "ros2":
+    if value["player"] == "ros2":
         command = ["ros2", "bag", "play", value["bag"], "--clock", "100", "--rate", value["rate"]]
         return ExecuteProcess(cmd=[*command, *(["--loop"] if loop else [])], output="screen")
     times = "0" if loop else "1"
-    arguments = [value["bag"], "--clock", "--rate", value["rate"], "--loop", times, "--wait", "60"]
+    wait = ["--wait", WAIT_S]
+    arguments = [value["bag"], "--clock", "--rate", value["rate"], "--loop", times, *wait]
     return Node(
         package="flowface_ros", executable="player", name="player", arguments=arguments,
         output="screen",

@@ -17,11 +17,15 @@ ARGUMENTS = (
     ("rig_file", None, "rig YAML, or camchain of Kalibr"),
     ("info", "", "cameras whose driver has no CameraInfo, separated by commas, or all"),
     ("drivers", "", "launch files that start the cameras, separated by commas; empty: none"),
-    ("transport", "auto", "auto, raw or compressed, of all cameras"),
-    ("params_file", "", "parameter file of the tracker; the rig's names and frames win over it"),
+    ("transport", "", "auto, raw or compressed, of all cameras"),
+    (
+        "params_file",
+        "",
+        "parameter file of the tracker; the rig and arguments given win over it",
+    ),
     ("namespace", "", "of the nodes, and so of the cameras' topics"),
-    ("device", "auto", "auto, cpu, cuda:N or tensorrt:N"),
-    ("use_sim_time", "false", "take the time from /clock"),
+    ("device", "", "auto, cpu, cuda:N or tensorrt:N"),
+    ("use_sim_time", "", "true: take the time from /clock"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
 )
 
@@ -29,23 +33,27 @@ ARGUMENTS = (
 def nodes(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     rig = read_any_rig(Path(value["rig_file"]).expanduser())
-    sim_time = {"use_sim_time": value["use_sim_time"].lower() == "true"}
+    sim_time = {}
+    if value["use_sim_time"]:
+        sim_time["use_sim_time"] = value["use_sim_time"].lower() == "true"
     common = {"package": "flowface_ros", "namespace": value["namespace"], "output": "screen"}
     tracker = {
         "cameras": list(rig.names),
         "rig_frame": rig.frame,
-        "device": value["device"],
         **{f"{camera.name}.frame": camera.frame for camera in rig},
-        **{f"{name}.transport": value["transport"] for name in rig.names},
         **sim_time,
     }
+    if value["device"]:
+        tracker["device"] = value["device"]
+    if value["transport"]:
+        tracker |= {f"{name}.transport": value["transport"] for name in rig.names}
     drivers = [file.strip() for file in value["drivers"].split(",") if file.strip()]
     return [
         *(IncludeLaunchDescription(AnyLaunchDescriptionSource(file)) for file in drivers),
         Node(
             executable="rig",
             name="rig",
-            parameters=[{"rig_file": value["rig_file"], "info": value["info"]}, sim_time],
+            parameters=[{"rig_file": value["rig_file"], "info": value["info"], **sim_time}],
             **common,
         ),
         Node(

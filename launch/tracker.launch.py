@@ -15,7 +15,7 @@ ARGUMENTS = (
     ("params_file", "", "parameter file; arguments that are given win over it"),
     ("namespace", "", "of the node, and so of the cameras' topics"),
     ("device", "", "auto, cpu, cuda:N or tensorrt:N"),
-    ("use_sim_time", "false", "take the time from /clock"),
+    ("use_sim_time", "", "true: take the time from /clock"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
 )
 
@@ -28,14 +28,15 @@ def tracker(context: LaunchContext) -> list[Node]:
         given["cameras"] = cameras
     if value["transport"]:
         given |= {f"{name}.transport": value["transport"] for name in cameras or ["camera"]}
-    given["use_sim_time"] = value["use_sim_time"].lower() == "true"
+    if value["use_sim_time"]:
+        given["use_sim_time"] = value["use_sim_time"].lower() == "true"
     return [
         Node(
             package="flowface_ros",
             executable="tracker",
             name="tracker",
             namespace=value["namespace"],
-            parameters=[*filter(None, [value["params_file"]]), given],
+            parameters=[*filter(None, [value["params_file"], given])],
             arguments=["--ros-args", "--log-level", f"tracker:={value['log_level']}"],
             output="screen",
             emulate_tty=True,

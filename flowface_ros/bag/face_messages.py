@@ -6,6 +6,7 @@ with keyword arguments, and makes the sequences that those classes want.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,8 +24,8 @@ from flowface_ros.rigid import apply, inverse, transform
 from flowface_ros.track.tracked_head import TrackedHead, face_pose, face_pose_covariance
 
 _NS = 1_000_000_000
-_UNIT = 10e-3
-"""How far the squared length of a quaternion may be from 1, as in tf2."""
+_UNIT = 5e-3
+"""How far the length of a quaternion may be from 1; tf2 lets its square be twice as far."""
 
 
 class MessageTypes(Protocol):
@@ -215,8 +216,8 @@ def read_transform(message: Any) -> NDArray[np.float64]:
     Raises ValueError for a quaternion that is not of length 1, as near as tf2 wants it.
     """
     t, q = message.transform.translation, message.transform.rotation
-    quaternion = np.array([q.x, q.y, q.z, q.w])
-    if not abs(quaternion @ quaternion - 1) < _UNIT:
+    quaternion = q.x, q.y, q.z, q.w
+    if not abs(math.hypot(*quaternion) - 1) < _UNIT:
         raise ValueError(f"the quaternion of {message.child_frame_id!r} is not of length 1")
     return transform(Rotation.from_quat(quaternion).as_matrix(), [t.x, t.y, t.z])
 

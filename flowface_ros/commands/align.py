@@ -36,9 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture (.png, .jpg; a contact sheet of several inputs) or video (.mp4) to write",
     )
     parser.add_argument("--aligner", default="network", help="network (default) or landmarks")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="of --aligner network")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="ONNX file of --aligner network (default: the one that ships)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or tensorrt:N")
-    parser.add_argument("--grid", type=int, default=48, help="texels a side (default: 48)")
+    parser.add_argument(
+        "--grid", type=int, default=48, help="texels a side of --aligner landmarks (default: 48)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--max-faces", type=int, metavar="N", help="draw at most N faces")
     parser.epilog = "The exit status is 1 when no face is found in any picture."
@@ -47,23 +54,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from flowface_ros.align.aligner import make_aligner
-    from flowface_ros.align.landmark_net import FaceFinder
+    from flowface_ros.commands.eyes import make_eyes
     from flowface_ros.head.model_file import load_builtin_head
 
     if args.out.suffix.lower() not in (*_PICTURE_SUFFIXES, ".mp4"):
         allowed = ", ".join((*_PICTURE_SUFFIXES, ".mp4"))
         raise ValueError(f"--out is {args.out}, its suffix must be one of {allowed}")
+    if args.out.resolve() in [path.resolve() for path in args.inputs]:
+        raise ValueError(f"--out is {args.out}, which is an input; it would be overwritten")
     inputs = [_Input(path) for path in args.inputs]
-    aligner = make_aligner(
-        args.aligner,
+    aligner, finder = make_eyes(
         load_builtin_head(),
+        args.aligner,
         device=args.device,
         threads=args.threads,
         grid=args.grid,
         weights=args.weights,
     )
-    finder = FaceFinder(args.device, args.threads)
     finder.warm_up()
     aligner.warm_up()
     report = _Report()
@@ -128,12 +135,12 @@ class _Input:
                 raise ValueError(f"{self.path}: not a picture that can be read")
             yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
             return
-        capture = cv2.VideoCapture(str(self.path))
-        while True:
-            more, frame = capture.read()
-            if not more:
-                return
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        capture, count = cv2.VideoCapture(str(self.path)), 0
+        while (frame := capture.read())[0]:
+            count += 1
+            yield cv2.cvtColor(frame[1], cv2.COLOR_BGR2RGB)
+        if not count:
+            raise ValueError(f"{self.path}: not a video that can be read")
 
 
 class _Output:

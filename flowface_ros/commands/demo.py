@@ -13,7 +13,12 @@ HELP = "Tracks a synthetic recording and real clips over DDS; pictures, videos, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write into")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        help="folder to write into (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=10, help="of the scene (default: 10)")
     parser.add_argument("--jobs", type=int, help="processes that render (default: one per core)")
     parser.epilog = (
@@ -26,9 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from flowface_ros.demo.figures import table
     from flowface_ros.demo.run import Demo
+    from flowface_ros.ros.live_run import LiveRunError
 
     demo = Demo(args.out, _bar)
-    wrong = demo.run(args.seed, args.jobs)
+    try:
+        wrong = demo.run(args.seed, args.jobs)
+    except LiveRunError as error:
+        raise OSError(str(error)) from error
     print("\n" + _aligned(table(demo.figures)) + "\n")
     print(f"{args.out / 'report.html'}: all of this with pictures and videos")
     for line in wrong:

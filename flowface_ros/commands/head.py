@@ -79,12 +79,12 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
-    import cv2
-
+    from flowface_ros.bag.images import encode_png
     from flowface_ros.synth.sheets.head_sheet import draw_head_sheet
 
+    if args.out.suffix.lower() != ".png":
+        raise ValueError(f"--out is {args.out}, must end in .png")
     picture = draw_head_sheet(_read(args))
-    if not cv2.imwrite(str(args.out), picture[..., ::-1]):
-        raise OSError(f"cannot write {args.out}")
+    args.out.write_bytes(encode_png(picture))
     print(f"wrote {args.out} ({picture.shape[1]} x {picture.shape[0]})")
     return 0

@@ -14,6 +14,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from flowface_ros.commands.eyes import make_eyes
+from flowface_ros.error_text import error_text
+
 if TYPE_CHECKING:
     from flowface_ros.align.aligner import Aligner
     from flowface_ros.bag.replay import ReplaySummary
@@ -118,20 +121,16 @@ def replay_bag(
 
 
 def _eyes(options: ReplayOptions, model: HeadModel) -> tuple[Aligner, Finder]:
-    from flowface_ros.align.aligner import make_aligner
-    from flowface_ros.align.landmark_net import FaceFinder
-
-    aligner = make_aligner(
-        options.aligner,
+    return make_eyes(
         model,
+        options.aligner,
         device=options.device,
-        precision=options.precision,
         threads=options.threads,
         grid=options.grid,
         weights=Path(options.weights) if options.weights else None,
+        precision=options.precision,
         runtime=options.runtime,
     )
-    return aligner, FaceFinder(options.device, options.threads)
 
 
 def attempt(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:
@@ -139,7 +138,7 @@ def attempt(job: ReplayJob, advance: Advance | None = None) -> ReplayOutcome:
     try:
         return replay_bag(job, advance)
     except (ValueError, OSError) as error:
-        return failure(job, str(error))
+        return failure(job, error_text(error))
     except Exception as error:
         return failure(job, f"{type(error).__name__}: {error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "train"
@@ -14,7 +15,10 @@ _RATE = {"light": 4e-4, "base": 3e-4, "paper": 2e-4}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", choices=("light", "base", "paper"), default="light", help="the network"
+        "--preset",
+        choices=("light", "base", "paper"),
+        default="light",
+        help="the network (default: light)",
     )
     parser.add_argument(
         "--data",
@@ -30,32 +34,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="real faces to mix in, with the landmark network's answer on the clean picture",
     )
-    parser.add_argument("--photograph-share", type=float, default=0.1, help="of each batch")
+    parser.add_argument(
+        "--photograph-share", type=float, default=0.1, help="of each batch (default: 0.1)"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of the run; resumed when it holds one"
     )
     parser.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
-    parser.add_argument("--steps", type=int, default=40_000, help="of the whole run")
-    parser.add_argument("--batch", type=int, help="crops per step and process")
-    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument(
+        "--steps", type=int, default=40_000, help="of the whole run (default: 40000)"
+    )
+    parser.add_argument(
+        "--batch", type=int, help=f"crops per step and process (default: {_by_preset(_BATCH)})"
+    )
+    parser.add_argument(
+        "--rate", type=float, help=f"highest learning rate (default: {_by_preset(_RATE)})"
+    )
     parser.add_argument(
         "--trunk-factor",
         type=float,
         default=0.0,
         help="light: rate of the landmark net's trunk over the rest; 0 freezes it (default)",
     )
-    parser.add_argument("--people", type=int, default=512, help="different people at a time")
     parser.add_argument(
-        "--fresh-every", type=int, default=2, metavar="STEPS", help="one new person after each"
+        "--people", type=int, default=512, help="different people at a time (default: 512)"
+    )
+    parser.add_argument(
+        "--fresh-every",
+        type=int,
+        default=2,
+        metavar="STEPS",
+        help="one new person after so many (default: 2)",
     )
     parser.add_argument("--workers", type=int, help="processes (default: one per core, less one)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of data and weights (default: 0)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N (default: auto)")
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile: a slow start, then faster steps"
     )
-    parser.add_argument("--validate-every", type=int, default=2000, metavar="STEPS")
-    parser.add_argument("--validation-pictures", type=int, default=256, metavar="N")
+    parser.add_argument(
+        "--validate-every",
+        type=int,
+        default=2000,
+        metavar="STEPS",
+        help="between two validations (default: 2000)",
+    )
+    parser.add_argument(
+        "--validation-pictures",
+        type=int,
+        default=256,
+        metavar="N",
+        help="of a validation (default: 256)",
+    )
+
+
+def _by_preset(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
         photographs=str(args.photographs or ""),
         photograph_share=args.photograph_share,
         steps=args.steps,
-        batch_size=args.batch or _BATCH[args.preset],
-        learning_rate=args.rate or _RATE[args.preset],
+        batch_size=_BATCH[args.preset] if args.batch is None else args.batch,
+        learning_rate=_RATE[args.preset] if args.rate is None else args.rate,
         trunk_factor=args.trunk_factor,
         seed=args.seed,
         people=args.people,

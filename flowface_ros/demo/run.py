@@ -54,7 +54,7 @@ class Demo:
     def run(self, seed: int, jobs: int | None) -> list[str]:
         """All of it; lines about figures that are out of their range.
 
-        Raises RuntimeError when the tracker does not run, OSError when a clip cannot be fetched.
+        Raises LiveRunError when the tracker does not run, OSError when a clip cannot be fetched.
         """
         self._out.mkdir(parents=True, exist_ok=True)
         self._synthetic(SceneConfig(seed=seed, cameras=3), jobs)

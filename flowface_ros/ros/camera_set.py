@@ -75,10 +75,10 @@ class CameraSet:
     ) -> Report:
         report = Report(f"camera {source.name}")
         report.note(ERROR, source.calibration.error)
-        if self._reader is not None and source.name in self._reader.errors:
-            report.note(WARN, self._reader.errors[source.name])
-        if self._placer is not None and source.name in self._placer.errors:
-            report.note(WARN, self._placer.errors[source.name])
+        # The worker fills these meanwhile: one look at each.
+        for part in (self._reader, self._placer):
+            if part is not None:
+                report.note(WARN, part.errors.get(source.name, ""))
         if active:
             self._watch(source, report)
         values: dict[str, Any] = {

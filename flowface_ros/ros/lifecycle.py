@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rcl_interfaces.msg import SetParametersResult
@@ -154,16 +155,15 @@ class SetNode(LifecycleNode, Generic[S]):
 
     def _do_configure(self) -> None:
         file = self.settings.head_file
-        model = read_head(file) if file else load_builtin_head()
+        self._model = read_head(Path(file).expanduser()) if file else load_builtin_head()
         self._transforms = TransformListener(self, self.drops, self.guard)
         self._placer = CameraPlacer(self._transforms, self.drops, self.guard)
         try:
-            self._configure(model)
+            self._configure(self._model)
         except Exception:
-            self._transforms.destroy(self)
-            self._transforms = None
+            self._do_cleanup()
             raise
-        self._model, self.failure = model, ""
+        self.failure = ""
 
     def _do_activate(self) -> None:
         assert self._model is not None

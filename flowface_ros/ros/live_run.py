@@ -53,6 +53,10 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iteration, given its length."""
 
 
+class LiveRunError(RuntimeError):
+    """The tracker did not start, ended, or did not answer."""
+
+
 @dataclass(frozen=True)
 class LiveRun:
     """sets: image sets that were published. answered: with a FaceArray. dropped: by cause, the
@@ -124,7 +128,7 @@ def track_live(
     cameras: names, primary first; images on /NAME/image_raw/compressed. The answers' bag has the
     input's time: that of arrival less the shortest delay of the player. Runs in a ROS domain of
     its own, on this machine alone.
-    Raises RuntimeError when the tracker does not start, ends, or never answers.
+    Raises LiveRunError when the tracker does not start, ends, or never answers.
     """
     with open_bag(bag) as reader, _own_domain(), _node() as node:
         watch = _Watch(node)
@@ -133,7 +137,7 @@ def track_live(
         with _spinning(node), _tracker(cameras, rig_frame) as tracker:
             watch.wait_until(lambda: watch.report.is_active, _START_S, tracker, "did not start")
             if not player.wait_for_subscribers(_DISCOVERY_S):
-                raise RuntimeError("the tracker does not listen to the cameras")
+                raise LiveRunError("the tracker does not listen to the cameras")
             published = _played(player, sum(topic.count for topic in topics.values()), progress)
             sets, end_ns = max(map(len, published.values())), time.time_ns()
             watch.wait_until(
@@ -176,14 +180,14 @@ class _Watch:
     def wait_until(
         self, condition: Callable[[], bool], seconds: float, tracker: Any, trouble: str
     ) -> None:
-        """Raises RuntimeError when the tracker ends, or the condition does not come true."""
+        """Raises LiveRunError when the tracker ends, or the condition does not come true."""
         end = time.monotonic() + seconds
         while not condition():
             if tracker.poll() is not None:
-                raise RuntimeError(f"the tracker ended with exit status {tracker.returncode}")
+                raise LiveRunError(f"the tracker ended with exit status {tracker.returncode}")
             if time.monotonic() > end:
                 state = dict(self.report.values)
-                raise RuntimeError(f"the tracker {trouble} within {seconds:.0f} s: {state}")
+                raise LiveRunError(f"the tracker {trouble} within {seconds:.0f} s: {state}")
             time.sleep(_POLL_S)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -206,6 +210,8 @@ def _finish(watch: _Watch, published: Mapping[str, list[tuple[int, int]]], out: 
         shown_ns = max(rows[np.abs(rows[:, 0] - stamp).argmin(), 1] for rows in images)
         latency_ms.append(float(message.time_ns - shown_ns) * 1e-6)
         times_s.append(message.time_ns * 1e-9)
+    if not times_s:
+        raise LiveRunError(f"the tracker never answered: {dict(watch.report.values)}")
     sets, report = max(map(len, images)), watch.report
     dropped = report.dropped | ({NOT_RECEIVED: sets - report.sets} if sets > report.sets else {})
     seconds = times_s[-1] - times_s[0]

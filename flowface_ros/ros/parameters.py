@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -48,7 +49,11 @@ def declare(node: Node, settings: type[Settings], prefix: str = "") -> Settings:
     values = {}
     for entry in _entries(settings):
         name = prefix + entry.name
-        value = node.declare_parameter(name, _default(entry), _descriptor(entry)).value
+        try:
+            value = node.declare_parameter(name, _default(entry), _descriptor(entry)).value
+        except InvalidParameterTypeException as error:
+            example = "a list, such as [left, right]" if type(_default(entry)) is list else ""
+            raise ValueError(f"{name} must be {example or _allowed(entry)}: {error}") from error
         values[entry.name] = _checked(name, entry, value)
     return settings(**values)
 

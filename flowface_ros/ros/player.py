@@ -17,7 +17,9 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
+from flowface_ros.bag.camera_topics import COMPRESSED_IMAGE, IMAGE
 from flowface_ros.bag.reader import BagReader, Topic, open_bag
+from flowface_ros.error_text import error_text
 from flowface_ros.ros.convert import RclpyTypes
 
 _NS = 1_000_000_000
@@ -41,10 +43,15 @@ class Player(Node):
             for name, topic in topics.items()
         }
         self._clock_output = self.create_publisher(Clock, "/clock", _QUEUE_DEPTH) if clock else None
+        images = [n for n, t in topics.items() if t.type in (IMAGE, COMPRESSED_IMAGE)]
+        self._awaited = [self._outputs[name] for name in images or topics]
 
     def wait_for_subscribers(self, timeout_s: float) -> bool:
-        """Wait until somebody listens to a topic and all who do so are found; False after the
-        timeout."""
+        """Wait until somebody listens and all who do so are found; False after the timeout.
+
+        To images, where there are any: others, as viewers of /tf, may be there long before a
+        tracker is.
+        """
         end = time.monotonic() + timeout_s
         counts, since = self._listeners(), time.monotonic()
         while rclpy.ok():
@@ -58,8 +65,13 @@ class Player(Node):
                 counts, since = now, time.monotonic()
         return False
 
+    @property
+    def awaited(self) -> str:
+        """Names of the topics that are to be listened to."""
+        return ", ".join(publisher.topic_name for publisher in self._awaited)
+
     def _listeners(self) -> list[int]:
-        return [publisher.get_subscription_count() for publisher in self._outputs.values()]
+        return [publisher.get_subscription_count() for publisher in self._awaited]
 
     def play(self, rate: float) -> Iterator[tuple[str, int]]:
         """Publish every message once at `rate` times the recorded pace; yields its topic and the
@@ -109,28 +121,42 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="wait at most so long for a first subscriber (default 5)",
+        help="wait at most so long for a first subscriber, of images if there are any (default: 5)",
     )
     return parser
 
 
 def _chosen(bag: BagReader, names: list[str] | None) -> dict[str, Topic]:
+    """The topics of the names; without names those that can be published here."""
     if names is None:
-        return bag.topics
+        return {name: topic for name, topic in bag.topics.items() if _is_known(name, topic.type)}
     if missing := sorted(set(names) - set(bag.topics)):
-        raise ValueError(f"{bag.path} has no topic {', '.join(missing)}; it has {list(bag.topics)}")
+        raise ValueError(
+            f"{bag.path} has no topic {', '.join(missing)}; it has {', '.join(bag.topics)}"
+        )
     return {name: bag.topics[name] for name in names}
+
+
+def _is_known(topic: str, kind: str) -> bool:
+    try:
+        RclpyTypes()[kind]
+    except ValueError as error:
+        print(f"flowface-player: {topic} is left out: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _run(args: argparse.Namespace) -> int:
     if not args.rate > 0:
         raise ValueError(f"--rate is {args.rate}; must be positive")
+    if args.loop < 0:
+        raise ValueError(f"--loop is {args.loop}; must be 0 or more")
     with open_bag(args.bag) as bag:
         topics = _chosen(bag, args.topics)
         player = Player(bag, topics, args.clock)
         total = sum(topic.count for topic in topics.values())
         if not player.wait_for_subscribers(args.wait):
-            player.get_logger().warning(f"nobody listens to {', '.join(topics)}; playing anyway")
+            player.get_logger().warning(f"nobody listens to {player.awaited}; playing anyway")
         played = 0
         while rclpy.ok() and (args.loop == 0 or played < args.loop):
             played += 1
@@ -150,7 +176,7 @@ def main() -> int:
     try:
         return _run(args)
     except (ValueError, OSError) as error:
-        print(f"flowface-player: error: {error}", file=sys.stderr)
+        print(f"flowface-player: error: {error_text(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

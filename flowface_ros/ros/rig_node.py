@@ -10,6 +10,7 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 
@@ -17,8 +18,10 @@ from flowface_ros.bag.face_messages import camera_info_message, tf_message
 from flowface_ros.ros.convert import RclpyTypes
 from flowface_ros.ros.parameters import declare
 from flowface_ros.ros.rig_file import read_any_rig
+from flowface_ros.ros.run import started
 from flowface_ros.ros.settings import RigSettings
 
+_ARGUMENTS = "--ros-args -p rig_file:=FILE [-p info:=all]"
 _PERIOD_S = 0.5
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -29,7 +32,9 @@ class RigNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("rig", **options)
         settings = declare(self, RigSettings)
-        self._types, self._rig = RclpyTypes(), read_any_rig(Path(settings.rig_file))
+        if not settings.rig_file:
+            raise ValueError("rig_file is empty, must name a file")
+        self._types, self._rig = RclpyTypes(), read_any_rig(Path(settings.rig_file).expanduser())
         self._static = self.create_publisher(TFMessage, "/tf_static", _LATCHED)
         poses = [(self._rig.frame, camera.frame, camera.rig_from_camera, 0) for camera in self._rig]
         self._static.publish(tf_message(self._types, poses))
@@ -56,15 +61,9 @@ def _chosen(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def main() -> int:
     """The program `flowface-rig`."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"usage: {sys.argv[0]} --ros-args -p rig_file:=FILE [-p info:=all]")
-        return 0
-    rclpy.init(args=sys.argv)
+    node = started(RigNode, sys.argv, _ARGUMENTS, SignalHandlerOptions.ALL)
     try:
-        rclpy.spin(RigNode())
-    except (ValueError, OSError) as error:
-        print(f"{sys.argv[0]}: error: {error}", file=sys.stderr)
-        return 2
+        rclpy.spin(node)
     except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
         pass
     finally:

@@ -170,3 +170,6 @@ def _check(config: SynchronizerConfig, cameras: Sequence[str]) -> None:
     if not 1 <= config.min_views <= len(cameras):
         allowed = f"1 to the number of cameras, {len(cameras)}"
         raise ValueError(f"min_views is {config.min_views}; must be {allowed}")
+    for name, seconds in (("slop", config.slop_s), ("max_wait", config.max_wait_s)):
+        if not seconds >= 0:
+            raise ValueError(f"{name} is {seconds} s; must be at least 0")

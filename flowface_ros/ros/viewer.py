@@ -63,7 +63,8 @@ class ViewerNode(Node):
             for name in topics.names:
                 if name not in self._topic_subscriptions:
                     self._topic_subscriptions[name] = self._subscribe(name, types[name])
-            self._say(f"showing {', '.join(topics.images)}; {topics.faces or 'no faces'}")
+            images = ", ".join(topics.images) or "no images"
+            self._say(f"showing {images}; {topics.faces or 'no faces'}")
         elif (missing := self.view.missing(topics)) and time.monotonic() > self._hint_at_s:
             self._hint_at_s = time.monotonic() + _HINT_S
             self._say(f"waiting: {missing} in ROS domain {self.context.get_domain_id()}")

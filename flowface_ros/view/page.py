@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.send_header(name, value)
             self.end_headers()
             shutil.copyfileobj(answer, self.wfile)
-        except ConnectionError:
-            pass  # the browser left, or the viewer's server ended
+        except OSError:
+            pass  # the browser left, or the viewer's server ended or does not answer
         finally:
             connection.close()

@@ -41,14 +41,17 @@ class ViewServer:
         self._page = PageServer((HOST, port), (HOST, self._web_port), (HOST, self._data_port))
         self._files = files
         self._settings = tempfile.TemporaryDirectory(prefix="flowface_view_")
-        self._process = subprocess.Popen(
-            self._command(memory),
-            env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is for us, who end it
-            preexec_fn=_end_with_parent,
-        )
+        # Into a file: nobody reads a pipe while the view is shown, and a full one would stop it.
+        self._said = Path(self._settings.name) / "stderr"
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                self._command(memory),
+                env=self._environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # a Ctrl-C is for us, who end it
+                preexec_fn=_end_with_parent,
+            )
 
     @property
     def data_url(self) -> str:
@@ -69,8 +72,9 @@ class ViewServer:
         end = time.monotonic() + _START_S
         while not (_listens(self._data_port) and _listens(self._web_port)):
             if not self.running or time.monotonic() > end:
+                last_words = self._last_words()
                 self.__exit__(None, None, None)
-                raise OSError(f"the viewer's server did not start: {self._last_words()}")
+                raise OSError(f"the viewer's server did not start: {last_words}")
             time.sleep(_POLL_S)
         return self
 
@@ -86,12 +90,12 @@ class ViewServer:
                 self._process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+                self._process.wait()
         self._page.close()
         self._settings.cleanup()
 
     def _last_words(self) -> str:
-        assert self._process.stderr is not None
-        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        lines = self._said.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no answer"
 
     def _command(self, memory: str) -> list[str]:

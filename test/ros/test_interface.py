@@ -30,7 +30,7 @@ OF_ALL = {"/parameter_events", "/rosout"}
 
 
 @dataclass
-class Tested:
+class NodeUnderTest:
     """kind: tracker, aligner or fitter."""
 
     kind: str
@@ -42,7 +42,7 @@ NUMBERS = count()
 
 
 @pytest.fixture(params=KINDS)
-def tested(request: pytest.FixtureRequest, context: None) -> Iterator[Tested]:
+def tested(request: pytest.FixtureRequest, context: None) -> Iterator[NodeUnderTest]:
     """A running node with a raw and a compressed camera, on simulated time."""
     kind = request.param
     node_class = getattr(import_module(f"flowface_ros.ros.{kind}_node"), f"{kind.title()}Node")
@@ -53,7 +53,7 @@ def tested(request: pytest.FixtureRequest, context: None) -> Iterator[Tested]:
     arguments = {"cli_args": ["--ros-args", "-r", f"__node:={kind}_{next(NUMBERS)}"]}
     running = Running(lambda **options: node_class(**networks, **options, **arguments), **values)
     assert running.started
-    yield Tested(kind, running.node)
+    yield NodeUnderTest(kind, running.node)
     running.close()
 
 
@@ -91,7 +91,7 @@ def graph_of(node: Any) -> dict[str, set[str]]:
         robot.close()
 
 
-def test_the_topics_of_the_page_are_those_of_the_graph(tested: Tested) -> None:
+def test_the_topics_of_the_page_are_those_of_the_graph(tested: NodeUnderTest) -> None:
     kind, name, graph = tested.kind, tested.node.get_name(), graph_of(tested.node)
     assert graph["publish"] - OF_ALL == names(PUBLISHED[kind], name) | {f"/{name}/transition_event"}
     inputs = names(SUBSCRIBED[kind], name)
@@ -122,7 +122,7 @@ def check_policy(kind: str, node: Any) -> None:
         assert allowed - graph[right] <= NOT_ALWAYS
 
 
-def test_the_security_policy_allows_what_a_node_uses_and_no_more(tested: Tested) -> None:
+def test_the_security_policy_allows_what_a_node_uses_and_no_more(tested: NodeUnderTest) -> None:
     check_policy(tested.kind, tested.node)
 
 
@@ -139,7 +139,7 @@ def test_the_same_of_the_rig(context: None, tmp_path: Path) -> None:
         node.destroy_node()
 
 
-def test_every_parameter_is_described_and_bounded(tested: Tested) -> None:
+def test_every_parameter_is_described_and_bounded(tested: NodeUnderTest) -> None:
     node = tested.node
     own = [
         name for name in node._parameters

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rcl_interfaces.srv import GetParameters
 from ros_recorder import Recorder
 from ros_world import CAMERAS, RIG_FRAME, frame_of, make_world
 
@@ -109,10 +110,31 @@ def test_rig_without_tf_and_camera_info(
         "def generate_launch_description():\n"
         f"    return LaunchDescription([ExecuteProcess(cmd={command!r})])\n"
     )
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text("/**:\n  ros__parameters:\n    device: cpu\n    max_faces: 2\n")
     recorder = Recorder(node, "tracker")
-    with launched("rig.launch.py", rig_file=file, info="all", drivers=drivers):
+    arguments = {"rig_file": file, "info": "all", "drivers": drivers}
+    with launched("rig.launch.py", params_file=parameters, **arguments):
         assert recorder.spin_until(lambda: recorder.faces)
         assert recorder.faces[0].header.frame_id == RIG_FRAME
+        assert parameter_of(node, recorder, "device") == "cpu", "not the argument's default"
+
+
+def parameter_of(node: Any, recorder: Recorder, name: str) -> str:
+    """What the tracker has for a text parameter."""
+    client = node.create_client(GetParameters, "/tracker/get_parameters")
+    assert recorder.spin_until(client.service_is_ready)
+    future = client.call_async(GetParameters.Request(names=[name]))
+    assert recorder.spin_until(future.done)
+    return future.result().values[0].string_value
+
+
+@pytest.mark.parametrize("groups", ["", ";,"])
+def test_distributed_without_cameras_is_refused(groups: str) -> None:
+    command = [sys.executable, "-c", SERVICE, str(LAUNCH / "distributed.launch.py")]
+    result = subprocess.run([*command, f"groups:={groups}"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "groups is empty, must name cameras" in result.stdout
 
 
 def test_distributed(node: Any, world_bag: Path) -> None:

@@ -183,6 +183,8 @@ def test_rep155_without_hri_msgs_is_refused(track: Track, monkeypatch: pytest.Mo
     monkeypatch.setattr(rep155, "find_spec", lambda name: None)
     _, robot = track(publish_rep155=True, connect=False)
     assert "hri_msgs is not installed" in robot.report().message
+    node = robot._tested
+    assert "/tracker/faces" not in [publisher.topic_name for publisher in node.publishers]
 
 
 def test_two_trackers_in_one_system_have_different_frames(track: Track) -> None:

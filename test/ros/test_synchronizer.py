@@ -91,6 +91,13 @@ def test_min_views_beyond_the_cameras_is_refused() -> None:
         synchronizer(min_views=4)
 
 
+@pytest.mark.parametrize("name", ["slop", "max_wait"])
+@pytest.mark.parametrize("seconds", [-0.005, float("nan")])
+def test_a_time_that_is_none_is_refused(name: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {seconds} s"):
+        synchronizer(**{f"{name}_s": seconds})
+
+
 arrivals = st.lists(
     st.tuples(st.sampled_from(CAMERAS), st.integers(-5, 60), st.integers(0, 30)), max_size=80
 )
