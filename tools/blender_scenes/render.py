@@ -30,7 +30,7 @@ _BLENDER_FROM_OURS = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """Ours: x right, y down, z forward. Blender's: z up, y away from the camera."""
 
 _SENSOR_MM = 36.0
-_BACKDROP_M = 50.0
+_BACKDROP_M, _BACKDROP_EDGE_PX = 50.0, 16
 _CHILDREN = 3
 """Hairs drawn for each strand of the package's."""
 _CHILD_WIDTH, _CHILD_SPREAD_M = 0.33, 0.0016
@@ -123,12 +123,15 @@ def _backdrop(words: dict, light: np.ndarray) -> None:
     """A picture far behind everything, which fills the frame and which the camera alone sees."""
     (fx, _, cx), (_, _, cy), _ = words["intrinsics"]
     width, height = words["width"], words["height"]
-    corners = [(-0.5, -0.5), (-0.5, height - 0.5), (width - 0.5, height - 0.5), (width - 0.5, -0.5)]
-    places = np.array([[(x - cx) / fx, (y - cy) / fx, 1.0] for x, y in corners]) * _BACKDROP_M
+    left, top, edge = -0.5 - _BACKDROP_EDGE_PX, -0.5 - _BACKDROP_EDGE_PX, 2 * _BACKDROP_EDGE_PX
+    right, bottom = left + width + edge, top + height + edge
+    corners = np.array([(left, top), (left, bottom), (right, bottom), (right, top)])
+    places = np.column_stack([(corners - [cx, cy]) / fx, np.ones(4)]) * _BACKDROP_M
     mesh = bpy.data.meshes.new("backdrop")
     mesh.from_pydata(_turned(places).tolist(), [], [(0, 1, 2, 3)])
-    uv = np.array([0, 1, 0, 0, 1, 0, 1, 1], np.float32)
-    mesh.uv_layers.new(name="uv").data.foreach_set("uv", uv)
+    uv = (corners + 0.5) / [width, height]
+    uv[:, 1] = 1 - uv[:, 1]
+    mesh.uv_layers.new(name="uv").data.foreach_set("uv", uv.astype(np.float32).ravel())
     mesh.materials.append(backdrop_material(light))
     thing = _linked(mesh)
     thing.visible_diffuse = thing.visible_glossy = thing.visible_transmission = False
