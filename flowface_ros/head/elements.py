@@ -7,7 +7,7 @@ regrouped by corner or by joint, whichever needs fewer parts; both are exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,17 @@ def point_elements(model: HeadModel, points: SurfacePoints) -> Elements:
     point, vertices, share, weights = (np.concatenate(p) for p in zip(*parts, strict=True))
     order = np.argsort(point, kind="stable")
     return _build(model, point[order], vertices[order], share[order], weights[order])
+
+
+def single(elements: Elements) -> Elements:
+    """The same with bases in float32."""
+    correctives = elements.pose_correctives
+    return replace(
+        elements,
+        shape_basis=elements.shape_basis.astype(np.float32),
+        expression_basis=elements.expression_basis.astype(np.float32),
+        pose_correctives=None if correctives is None else correctives.astype(np.float32),
+    )
 
 
 _Part = tuple[

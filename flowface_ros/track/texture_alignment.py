@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from flowface_ros.track import texture_kernels as kernels
+from flowface_ros.track.texture_kernels import LANES
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -47,11 +48,9 @@ class Detail:
 
     def values_at(self, places: NDArray) -> Floats:
         """(N,) at crop pixels (N, 2)."""
-        return _sampled(self.value, places)
-
-    def gradients_at(self, places: NDArray) -> tuple[Floats, Floats]:
-        """d value / dx and d value / dy, (N,) each, at crop pixels (N, 2)."""
-        return _sampled(self.dx, places), _sampled(self.dy, places)
+        values = np.empty(len(places), np.float32)
+        kernels.sample(self.value, np.asarray(places, np.float32), values)
+        return values
 
 
 def detail_of(crop: NDArray[np.uint8]) -> Detail:
@@ -63,12 +62,6 @@ def detail_of(crop: NDArray[np.uint8]) -> Detail:
 
 def _derivative(value: Floats, dx: int, dy: int) -> Floats:
     return np.asarray(cv2.Scharr(value, -1, dx, dy, scale=_PER_PIXEL), np.float32)
-
-
-def _sampled(picture: Floats, places: NDArray) -> Floats:
-    out = np.empty(len(places), np.float32)
-    kernels.sample(picture, np.asarray(places, np.float32), out)
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +91,12 @@ class Smoother:
             near.indices.astype(np.uint32),
             near.data.astype(np.float32),
         )
-        self._node_count = len(nodes)
+        self._nodes = np.zeros((len(nodes), LANES), np.float32)
 
     def __call__(self, values: Floats) -> Floats:
-        """Weighted sums (N, K) of values (N, K); those that are not known must be 0."""
+        """Weighted sums (N, K) of values (N, K); K is a multiple of `LANES`."""
         sums = np.empty_like(values)
-        for first in range(0, values.shape[1], kernels.LANES):
-            columns = slice(first, min(first + kernels.LANES, values.shape[1]))
-            lanes = np.zeros((len(values), kernels.LANES), np.float32)
-            lanes[:, : columns.stop - first] = values[:, columns]
-            nodes = np.zeros((self._node_count, kernels.LANES), np.float32)
-            kernels.spread(*self._near, lanes, nodes)
-            kernels.gather(*self._near, nodes, lanes)
-            sums[:, columns] = lanes[:, : columns.stop - first]
+        kernels.smooth(*self._near, values, self._nodes, sums)
         return sums
 
 
@@ -142,19 +128,18 @@ def align_texture(
     start: (M,) amounts to begin with. references: at least one. trust: in where the points are
     said to be; by as much the motions' standard deviations are less.
     """
-    count, amounts = len(places), start.copy()
-    known = np.stack([r.seen & seen for r in references], axis=1).astype(np.float32)
-    told = np.stack([r.values for r in references], axis=1)
+    amounts, prior = start.copy(), trust**2 * np.eye(len(start))
+    told, known = _side_by_side(references, seen)
     near = np.maximum(smoother(known), np.float32(1e-6))
-    prior = trust**2 * np.eye(len(start))
-    weight, pull, residual = np.empty((3, count), np.float32)
-    jacobian = np.empty((count, len(start)), np.float32)
+    difference = np.empty_like(told)
+    weight, pull, residual = np.empty((3, len(places)), np.float32)
+    jacobian = np.empty((len(places), len(start)), np.float32)
     for _ in range(_STEPS):
         at = (places + moved(motions, amounts)).astype(np.float32)
-        difference = (detail.values_at(at)[:, None] - told) * known
-        difference = (difference - smoother(difference) / near) * known
-        kernels.weigh(difference, known, _NOISE, _MAD_TO_SIGMA, _SHARE, weight, pull)
-        kernels.whiten(*detail.gradients_at(at), weight, pull, motions, jacobian, residual)
+        kernels.compare(detail.value, at, told, known, difference)
+        smooth = smoother(difference)
+        kernels.weigh(difference, smooth, near, known, _NOISE, _MAD_TO_SIGMA, _SHARE, weight, pull)
+        kernels.whiten(detail.dx, detail.dy, at, weight, pull, motions, jacobian, residual)
         normal = jacobian.T @ jacobian + prior
         slope = residual @ jacobian + trust**2 * amounts
         step = np.linalg.solve(normal, -slope)
@@ -162,6 +147,19 @@ def align_texture(
         if np.abs(moved(motions, step)).max() < _STOP_PX:
             break
     return amounts
+
+
+def _side_by_side(references: Sequence[Reference], seen: Mask) -> tuple[Floats, Floats]:
+    """Values (N, K) of the references, and 1 where they and we see the point, else 0.
+
+    K is the next multiple of `LANES`; nothing is known of those beyond the references.
+    """
+    columns = -(-len(references) // LANES) * LANES
+    told, known = np.zeros((2, len(seen), columns), np.float32)
+    for column, reference in enumerate(references):
+        told[:, column] = reference.values
+        known[:, column] = reference.seen & seen
+    return told, known
 
 
 def moved(motions: Floats, amounts: NDArray) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from flowface_ros.fit.kernels import simd
 
 LANES = 4
-"""Columns that `spread` and `gather` work on at once."""
+"""Columns that `smooth` works on at once."""
 
 
 @simd
@@ -50,85 +50,119 @@ def motions(lens, points, jacobian, crop_from_image, camera_from_head, rig_from_
 
 
 @simd
-def sample(picture, places, out):
-    """Fills out (N,) with a picture (H, W) at places (N, 2), bilinear; its border goes on
-    outside."""
+def facing(points, normals, eye, skull, out):
+    """Fills out (N,) with cosines of the angle between normals and the way from points to an eye.
+
+    points, eye: (N, 3), (3,) in the head's frame. normals: (N, 3) in the skull's.
+    skull: (3, 3) head from skull.
+    """
+    for n in range(len(points)):
+        x, y, z = eye[0] - points[n, 0], eye[1] - points[n, 1], eye[2] - points[n, 2]
+        along = 0.0
+        for k in range(3):
+            along += normals[n, k] * (skull[0, k] * x + skull[1, k] * y + skull[2, k] * z)
+        out[n] = along / np.sqrt(x * x + y * y + z * z)
+
+
+@simd
+def _bilinear(picture, x, y):
+    """A picture (H, W) at a place; its border goes on outside."""
     height, width = picture.shape
-    one = np.float32(1)
+    x = min(max(x, np.float32(0)), np.float32(width - 1))
+    y = min(max(y, np.float32(0)), np.float32(height - 1))
+    column, row = min(int(x), width - 2), min(int(y), height - 2)
+    a, b, one = x - np.float32(column), y - np.float32(row), np.float32(1)
+    top = (one - a) * picture[row, column] + a * picture[row, column + 1]
+    bottom = (one - a) * picture[row + 1, column] + a * picture[row + 1, column + 1]
+    return (one - b) * top + b * bottom
+
+
+@simd
+def sample(picture, places, out):
+    """Fills out (N,) with a picture (H, W) at places (N, 2), bilinear."""
     for n in range(len(places)):
-        x = min(max(places[n, 0], np.float32(0)), np.float32(width - 1))
-        y = min(max(places[n, 1], np.float32(0)), np.float32(height - 1))
-        column, row = min(int(x), width - 2), min(int(y), height - 2)
-        a, b = x - np.float32(column), y - np.float32(row)
-        top = (one - a) * picture[row, column] + a * picture[row, column + 1]
-        bottom = (one - a) * picture[row + 1, column] + a * picture[row + 1, column + 1]
-        out[n] = (one - b) * top + b * bottom
+        out[n] = _bilinear(picture, places[n, 0], places[n, 1])
 
 
 @simd
-def spread(start, node, weight, values, out):
-    """Adds weight times values (N, LANES) to nodes, out (nodes, LANES); node and weight of point n
-    are those from start[n] to start[n + 1]."""
-    for n in range(len(values)):
-        a, b, c, d = values[n, 0], values[n, 1], values[n, 2], values[n, 3]
-        for e in range(start[n], start[n + 1]):
-            w, j = weight[e], node[e]
-            out[j, 0] += w * a
-            out[j, 1] += w * b
-            out[j, 2] += w * c
-            out[j, 3] += w * d
+def compare(picture, places, told, known, out):
+    """Fills out (N, K) with a picture (H, W) at places (N, 2) less what was told (N, K), or with 0
+    where known (N, K) is 0."""
+    for n in range(len(places)):
+        value = _bilinear(picture, places[n, 0], places[n, 1])
+        for k in range(told.shape[1]):
+            out[n, k] = known[n, k] * (value - told[n, k])
 
 
 @simd
-def gather(start, node, weight, values, out):
-    """Fills out (N, LANES) with sums over the nodes of weight times values (nodes, LANES)."""
-    for n in range(len(out)):
-        a = b = c = d = np.float32(0)
-        for e in range(start[n], start[n + 1]):
-            w, j = weight[e], node[e]
-            a += w * values[j, 0]
-            b += w * values[j, 1]
-            c += w * values[j, 2]
-            d += w * values[j, 3]
-        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = a, b, c, d
+def smooth(start, node, weight, values, nodes, out):
+    """Fills out (N, K) with W W^T values (N, K); K is a multiple of LANES.
+
+    W is sparse, (N, nodes): row n has weight at node from start[n] to start[n + 1].
+    nodes: (nodes, LANES), zeros, and zeros again afterwards.
+    """
+    for k in range(0, values.shape[1], LANES):
+        for n in range(len(values)):
+            a, b, c, d = values[n, k], values[n, k + 1], values[n, k + 2], values[n, k + 3]
+            for e in range(start[n], start[n + 1]):
+                w, j = weight[e], node[e]
+                nodes[j, 0] += w * a
+                nodes[j, 1] += w * b
+                nodes[j, 2] += w * c
+                nodes[j, 3] += w * d
+        for n in range(len(values)):
+            a = b = c = d = np.float32(0)
+            for e in range(start[n], start[n + 1]):
+                w, j = weight[e], node[e]
+                a += w * nodes[j, 0]
+                b += w * nodes[j, 1]
+                c += w * nodes[j, 2]
+                d += w * nodes[j, 3]
+            out[n, k], out[n, k + 1], out[n, k + 2], out[n, k + 3] = a, b, c, d
+        nodes[:] = np.float32(0)
 
 
 @simd
-def weigh(difference, known, noise, mad_to_sigma, share, weight, pull):
-    """Fills weight (N,) with the sums over references of the inverse variance of their difference
-    (N, K), and pull (N,) with those of it times the difference.
+def weigh(difference, smooth, near, known, noise, mad_to_sigma, share, weight, pull):
+    """What differs (N, K), less what differs smoothly, smooth over near (N, K); weight (N,) is
+    filled with the sum over references of its inverse variance, pull (N,) with that times it.
 
     Next to nothing for outliers. A reference that looks different throughout counts less: its scale
     is its own median. Those whose known (N, K) is 0 count nothing.
     """
-    size = np.empty(len(difference), np.float32)
+    detail, size = np.empty((2, len(difference)), np.float32)
     one, half = np.float32(1), np.float32(0.5)
     weight[:], pull[:] = 0, 0
     for k in range(difference.shape[1]):
         count = 0
         for n in range(len(difference)):
+            detail[n] = difference[n, k] - smooth[n, k] / near[n, k]
             if known[n, k] > 0:
-                size[count] = abs(difference[n, k])
+                size[count] = abs(detail[n])
                 count += 1
         if count == 0:
             continue
         sigma = max(noise, mad_to_sigma * np.float32(np.median(size[:count])))
         for n in range(len(difference)):
-            ratio = half * difference[n, k] / sigma
+            ratio = half * detail[n] / sigma
             spoilt = sigma * (one + ratio * ratio)
             w = known[n, k] * share / (spoilt * spoilt)
             weight[n] += w
-            pull[n] += w * difference[n, k]
+            pull[n] += w * detail[n]
 
 
 @simd
-def whiten(dx, dy, weight, pull, moves, jacobian, residual):
+def whiten(slope_x, slope_y, places, weight, pull, moves, jacobian, residual):
     """Fills jacobian (N, M) with d intensity / d motion and residual (N,), both over the
-    intensity's standard deviation. moves: (N, 2, M)."""
+    intensity's standard deviation.
+
+    slope_x, slope_y: (H, W), looked up at places (N, 2). moves: (N, 2, M).
+    """
     for n in range(len(weight)):
         root = np.sqrt(weight[n])
         residual[n] = pull[n] / root if root > 0 else np.float32(0)
-        x, y = root * dx[n], root * dy[n]
+        x = root * _bilinear(slope_x, places[n, 0], places[n, 1])
+        y = root * _bilinear(slope_y, places[n, 0], places[n, 1])
         for m in range(moves.shape[2]):
             jacobian[n, m] = x * moves[n, 0, m] + y * moves[n, 1, m]
 

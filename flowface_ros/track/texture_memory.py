@@ -9,6 +9,7 @@ picture agrees with earlier ones.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -165,4 +166,4 @@ def _explained(shifts: Array, sigma: Array, motions: Floats) -> Array:
 
 
 def _angle_deg(a: Array, b: Array) -> float:
-    return float(np.degrees(np.arccos(np.clip(a @ b, -1, 1))))
+    return math.degrees(math.acos(min(1.0, max(-1.0, float(a @ b)))))

@@ -63,12 +63,13 @@ class SkinView:
 class _Posed:
     """A head whose own frame is the rig's: what it looks the same in, wherever it is.
 
-    points: (N + R, 3) of the face and the others, metres. jacobian: (N, 3, M - 6) d points of the
-    face / d jaw and expression.
+    points: (N + R, 3) of the face and the others, metres. middle: (3,) of the face's.
+    jacobian: (N, 3, M - 6) d points of the face / d jaw and expression.
     """
 
     state: HeadState
     points: Array
+    middle: Array
     jacobian: Array
 
     def fits(self, state: HeadState) -> bool:
@@ -88,8 +89,8 @@ class TexturedSkin:
         self.others = np.setdiff1d(np.arange(self.count), self.rows)
         face = points[self.rows]
         self.smoother = Smoother(parted_positions(model, face), _LIGHT_M)
-        self._face = SurfaceEvaluator(model, face)
-        self._others = SurfaceEvaluator(model, points[self.others])
+        self._face = SurfaceEvaluator(model, face, precise=False)
+        self._others = SurfaceEvaluator(model, points[self.others], precise=False)
         expressions = tuple(range(model.expression_count))
         self._unknowns = Unknowns(pose=False, jaw=True, expression=expressions)
         sizes = ((3, _PLACE_M), (3, _TURN_RAD), (3, _JAW_RAD), (len(expressions), _EXPRESSION))
@@ -114,9 +115,10 @@ class TexturedSkin:
         if not valid.all():
             return None
         skull = rigid.rotation_from_rotvec(state.neck)
-        away = rigid.inverse(camera_from_head)[:3, 3] - posed.points[:face]
-        cosine = (self._normals @ skull.T * away).sum(axis=1) / np.linalg.norm(away, axis=1)
-        direction = skull.T @ away.mean(axis=0)
+        eye = rigid.inverse(camera_from_head)[:3, 3]
+        direction = skull.T @ (eye - posed.middle)
+        cosine = np.empty(face)
+        kernels.facing(posed.points[:face], self._normals, eye, skull, cosine)
         crop_from_image = np.asarray(np.linalg.inv(crop.image_from_crop[:, :2]), np.float64)
         turns = crop_from_image, camera_from_head[:3, :3], rotation
         still = np.empty((len(self.others), 3, 0))
@@ -143,7 +145,7 @@ class TexturedSkin:
         still = replace(state, translation=np.zeros(3), rotation=np.zeros(3))
         face, jacobian = self._face.positions_and_jacobian(still, self._unknowns)
         points = np.concatenate([face, self._others.positions(still)])
-        self._posed.appendleft(_Posed(still, points, jacobian))
+        self._posed.appendleft(_Posed(still, points, face.mean(axis=0), jacobian))
         return self._posed[0]
 
 

@@ -137,6 +137,17 @@ def test_a_subset_has_the_columns_of_the_whole(toy: HeadModel, unknowns: Unknown
     np.testing.assert_allclose(part, whole[..., unknowns.vector_indices(toy)], atol=1e-14)
 
 
+def test_bases_in_half_the_memory_give_the_same_to_nanometres(toy: HeadModel) -> None:
+    points, state, unknowns = random_points(toy, 60), random_state(toy, 1), all_unknowns(toy)
+    both = [
+        SurfaceEvaluator(toy, points, precise).positions_and_jacobian(state, unknowns)
+        for precise in (True, False)
+    ]
+    for exact, single in zip(*both, strict=True):
+        np.testing.assert_allclose(single, exact, atol=1e-6 * np.abs(exact).max())
+    assert not np.array_equal(both[0][0], both[1][0])
+
+
 def test_what_is_kept_between_calls_never_shows(toy: HeadModel) -> None:
     points = random_points(toy, 20)
     evaluator = SurfaceEvaluator(toy, points)

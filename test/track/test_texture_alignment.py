@@ -13,6 +13,7 @@ from flowface_ros.track.texture_alignment import (
     detail_of,
     moved,
 )
+from flowface_ros.track.texture_kernels import LANES
 
 
 def crop_of_blobs(seed: int = 0) -> np.ndarray:
@@ -27,13 +28,18 @@ def lattice(side: int = 20) -> np.ndarray:
     return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
-def test_derivatives_are_those_of_the_samples() -> None:
+def test_derivatives_are_those_of_the_values() -> None:
     detail, places = detail_of(crop_of_blobs()), lattice()
-    dx, dy = detail.gradients_at(places)
-    for derivative, step in ((dx, [1, 0]), (dy, [0, 1])):
-        ends = [detail.values_at(places + sign * np.array(step)) for sign in (1, -1)]
+    columns, rows = places.round().astype(int).T
+    for derivative, step in ((detail.dx, [1, 0]), (detail.dy, [0, 1])):
+        ends = [detail.values_at(places.round() + sign * np.array(step)) for sign in (1, -1)]
         slopes = (ends[0] - ends[1]) / 2
-        assert np.abs(derivative - slopes).max() < 0.15 * np.abs(slopes).max()
+        assert np.abs(derivative[rows, columns] - slopes).max() < 0.15 * np.abs(slopes).max()
+
+
+def in_lanes(values: np.ndarray) -> np.ndarray:
+    """(N, LANES) with values (N, K) first, then zeros."""
+    return np.pad(values, ((0, 0), (0, LANES - values.shape[1]))).astype(np.float32)
 
 
 def test_means_are_those_of_a_gaussian_over_what_is_known() -> None:
@@ -42,8 +48,8 @@ def test_means_are_those_of_a_gaussian_over_what_is_known() -> None:
     trend = np.sin(places @ [40, 25, 0])
     known = (rng.uniform(size=400) < 0.7).astype(np.float32)
     values = (trend * known).astype(np.float32)
-    smoother = Smoother(places, 0.015)
-    means = (smoother(values[:, None]) / smoother(known[:, None]))[:, 0]
+    sums = Smoother(places, 0.015)(in_lanes(np.column_stack([values, known])))
+    means = sums[:, 0] / sums[:, 1]
     for row in range(0, 400, 37):
         weights = known * np.exp(-((places - places[row]) ** 2).sum(axis=1) / (2 * 0.015**2))
         assert means[row] == pytest.approx((weights * values).sum() / weights.sum(), abs=0.1)
@@ -54,7 +60,7 @@ def test_the_mean_of_a_constant_is_the_constant_whatever_is_missing() -> None:
     known = np.zeros((300, 2), np.float32)
     known[::3, 0], known[:10, 1] = 1, 1
     smoother = Smoother(places, 0.03)
-    means = smoother(7 * known) / np.maximum(smoother(known), 1e-6)
+    means = smoother(in_lanes(7 * known)) / np.maximum(smoother(in_lanes(known)), 1e-6)
     assert np.allclose(means[:, 0], 7, atol=1e-3)
     assert np.allclose(means[:10, 1], 7, atol=1e-3)
 

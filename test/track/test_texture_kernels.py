@@ -12,7 +12,7 @@ from textured_world import TexturedHead
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, Unknowns, retract
-from flowface_ros.rigid import apply
+from flowface_ros.rigid import apply, rotation_from_rotvec
 from flowface_ros.track import texture_kernels as kernels
 from flowface_ros.track.texture_alignment import Smoother
 
@@ -44,7 +44,7 @@ def test_motions_are_differences_of_projections(head: TexturedHead) -> None:
         points = apply(camera.camera_from_rig, everywhere.positions(moved))
         return crop.to_crop(camera.project(points)[0])
 
-    assert view.places == pytest.approx(places(state)[skin.rows], abs=1e-9)
+    assert view.places == pytest.approx(places(state)[skin.rows], abs=1e-4)
     for motion, size in enumerate(sizes):
         step = np.zeros(unknowns.size)
         step[motion] = 1e-4 * size
@@ -79,7 +79,7 @@ def test_samples_are_bilinear_and_the_border_goes_on() -> None:
     assert out == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("columns", [1, 4, 6])
+@pytest.mark.parametrize("columns", [4, 8])
 def test_sums_over_the_neighbourhood(columns: int) -> None:
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 0.1, (200, 3))
@@ -89,7 +89,8 @@ def test_sums_over_the_neighbourhood(columns: int) -> None:
     dense = np.zeros((200, node.max() + 1))
     dense[np.repeat(np.arange(200), np.diff(start)), node] = weight
     assert (dense > 0).mean() < 0.9
-    assert smoother(values) == pytest.approx(dense @ (dense.T @ values), rel=1e-4, abs=1e-4)
+    for _ in range(2):
+        assert smoother(values) == pytest.approx(dense @ (dense.T @ values), rel=1e-4, abs=1e-4)
 
 
 def test_weights_are_those_of_a_robust_mean() -> None:
@@ -98,12 +99,15 @@ def test_weights_are_those_of_a_robust_mean() -> None:
     known[:, 3] = 0
     difference = (rng.normal(size=(300, 4)) * [1, 5, 20, 5]).astype(np.float32) * known
     difference[:20] *= 30
+    smooth = (5 * rng.normal(size=(300, 4))).astype(np.float32)
+    near = rng.uniform(1, 5, (300, 4)).astype(np.float32)
     weight, pull = np.empty((2, 300), np.float32)
-    kernels.weigh(difference, known, np.float32(3), np.float32(1.5), np.float32(0.2), weight, pull)
+    tuning = np.float32(3), np.float32(1.5), np.float32(0.2)
+    kernels.weigh(difference, smooth, near, known, *tuning, weight, pull)
     expected, pulled = np.zeros(300), np.zeros(300)
     for column in range(3):
         rows = known[:, column] > 0
-        d = difference[rows, column].astype(np.float64)
+        d = (difference - smooth / near)[rows, column].astype(np.float64)
         sigma = max(3.0, 1.5 * np.median(np.abs(d)))
         weights = 0.2 / (sigma * (1 + (d / (2 * sigma)) ** 2)) ** 2
         expected[rows] += weights
@@ -112,17 +116,43 @@ def test_weights_are_those_of_a_robust_mean() -> None:
     assert pull == pytest.approx(pulled, rel=1e-3, abs=1e-6)
 
 
+def test_differences_are_of_what_both_see() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.normal(size=(20, 20)).astype(np.float32)
+    places = rng.uniform(0, 19, (50, 2)).astype(np.float32)
+    told = rng.normal(size=(50, 4)).astype(np.float32)
+    known = (rng.uniform(size=(50, 4)) < 0.5).astype(np.float32)
+    value, out = np.empty(50, np.float32), np.empty((50, 4), np.float32)
+    kernels.sample(picture, places, value)
+    kernels.compare(picture, places, told, known, out)
+    assert out == pytest.approx((value[:, None] - told) * known, abs=1e-6)
+
+
 def test_whitened_equations_are_the_weighted_ones() -> None:
     rng = np.random.default_rng(0)
+    slopes = rng.normal(size=(2, 20, 20)).astype(np.float32)
+    places = rng.uniform(0, 19, (100, 2)).astype(np.float32)
+    dx, dy = np.empty((2, 100), np.float32)
+    kernels.sample(slopes[0], places, dx)
+    kernels.sample(slopes[1], places, dy)
     moves = rng.normal(size=(100, 2, 7)).astype(np.float32)
-    dx, dy, pull = rng.normal(size=(3, 100)).astype(np.float32)
-    weight = rng.uniform(0, 1, 100).astype(np.float32)
+    weight, pull = rng.uniform(0, 1, (2, 100)).astype(np.float32)
     weight[:10] = pull[:10] = 0
     jacobian, residual = np.empty((100, 7), np.float32), np.empty(100, np.float32)
-    kernels.whiten(dx, dy, weight, pull, moves, jacobian, residual)
-    slope = np.einsum("n,nm->nm", dx, moves[:, 0]) + np.einsum("n,nm->nm", dy, moves[:, 1])
+    kernels.whiten(slopes[0], slopes[1], places, weight, pull, moves, jacobian, residual)
+    slope = dx[:, None] * moves[:, 0] + dy[:, None] * moves[:, 1]
     assert jacobian.T @ jacobian == pytest.approx((slope.T * weight) @ slope, abs=1e-3)
     assert residual @ jacobian == pytest.approx(pull @ slope, abs=1e-3)
     scaled = np.empty_like(moves)
     kernels.scale(moves, dx, scaled)
     assert scaled == pytest.approx(moves * dx[:, None, None], rel=1e-6)
+
+
+def test_cosines_are_those_between_the_skin_and_the_eye() -> None:
+    rng = np.random.default_rng(0)
+    points, normals = rng.normal(size=(2, 50, 3))
+    eye, skull = rng.normal(size=3), rotation_from_rotvec([0.1, 0.4, -0.2])
+    cosines = np.empty(50)
+    kernels.facing(points, normals, eye, skull, cosines)
+    away = (eye - points) / np.linalg.norm(eye - points, axis=1, keepdims=True)
+    assert cosines == pytest.approx(((normals @ skull.T) * away).sum(axis=1))
