@@ -15,7 +15,9 @@ from tqdm import tqdm
 from flowface_ros.align.aligner import Aligner, Picture
 from flowface_ros.align.crop import make_crop
 from flowface_ros.head.model import HeadModel
+from flowface_ros.head.state import HeadState
 from flowface_ros.train.metrics import AlignmentMetrics
+from flowface_ros.train.picture_fit import OnePictureFit
 from flowface_ros.train.regions import point_regions
 
 HALF_HIDDEN = 1 / 3
@@ -63,6 +65,10 @@ class TruePicture:
     intrinsics: NDArray[np.float64]
     state: dict[str, NDArray]
     labels: Labels
+
+    @property
+    def head(self) -> HeadState:
+        return HeadState(**self.state)
 
 
 def write_picture(
@@ -129,13 +135,15 @@ Figures = dict[str, dict[str, dict[str, float]]]
 
 def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
     """Figures of a set of pictures: by group of pictures (`Labels.groups`), then by set of points
-    (see `AlignmentMetrics`); `pictures` of a group counts them.
+    (see `AlignmentMetrics`); `pictures` of a group counts them, `fit` is of the heads that were
+    fitted to single pictures (see `OnePictureFit`).
 
     Raises ValueError when the set's truth is of other points than the aligner answers.
     """
     regions = point_regions(model, aligner.points)
     metrics: dict[str, AlignmentMetrics] = {}
-    counts: dict[str, int] = {}
+    errors: dict[str, list[float | None]] = {}
+    fit = OnePictureFit(model)
     files = picture_files(folder)
     whole = make_crop(
         np.full(2, (aligner.crop_size - 1) / 2), aligner.crop_size, 0.0, aligner.crop_size
@@ -147,8 +155,10 @@ def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
         answers = aligner.align([Picture(p.image) for p in pictures], [[whole]] * len(pictures))
         for picture, faces in zip(pictures, answers, strict=True):
             observed = faces[0].observation
+            size = aligner.crop_size
+            error = fit.vertex_error_m(observed, picture.intrinsics, size, picture.head)
             for name in picture.labels.groups():
-                counts[name] = counts.get(name, 0) + 1
+                errors.setdefault(name, []).append(error)
                 metrics.setdefault(name, AlignmentMetrics(regions, aligner.crop_size)).add(
                     observed.pixels[None],
                     np.log(observed.sigma)[None],
@@ -157,15 +167,29 @@ def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
                     np.array([picture.iod_px]),
                 )
     return {
-        name: {**metrics[name].figures(), "pictures": {"count": counts[name]}}
+        name: {
+            **metrics[name].figures(),
+            "pictures": {"count": len(errors[name])},
+            "fit": _fit_figures(errors[name]),
+        }
         for name in sorted(metrics)
     }
 
 
+def _fit_figures(errors: list[float | None]) -> dict[str, float]:
+    found = [1e3 * error for error in errors if error is not None]
+    figures: dict[str, float] = {"valid_share": len(found) / len(errors)}
+    if found:
+        figures |= {"mean_mm": float(np.mean(found)), "median_mm": float(np.median(found))}
+    return figures
+
+
 def format_set(figures: Figures) -> str:
-    """A table for people: mean and median error in percent of the inter-ocular distance."""
+    """A table for people: mean and median error in percent of the inter-ocular distance,
+    and the median of the fits."""
     columns = ("visible", "eyelids", "lips", "hidden")
-    lines = [" " * 21 + "".join(f"{name:>15}" for name in columns) + f"{'sigma rms':>12}"]
+    heads = "".join(f"{name:>15}" for name in columns)
+    lines = [" " * 21 + heads + f"{'sigma rms':>12}{'fit, mm':>9}"]
     for group, sets in figures.items():
         cells = [
             f"{sets[c]['mean_iod_percent']:8.2f} {sets[c]['median_iod_percent']:6.2f}"
@@ -173,8 +197,10 @@ def format_set(figures: Figures) -> str:
             else f"{'-':>15}"
             for c in columns
         ]
-        rms = f"{sets['visible']['sigma_rms']:12.2f}" if "visible" in sets else ""
-        lines.append(f"{group:12} {sets['pictures']['count']:5.0f}   {''.join(cells)}{rms}")
+        rms = sets.get("visible", {}).get("sigma_rms", np.nan)
+        fitted = sets["fit"].get("median_mm", np.nan)
+        count = sets["pictures"]["count"]
+        lines.append(f"{group:12} {count:5.0f}   {''.join(cells)}{rms:12.2f}{fitted:9.2f}")
     return "\n".join(lines)
 
 

@@ -11,7 +11,10 @@ import pytest
 from flowface_ros.align.aligner import FaceAlignment
 from flowface_ros.align.observation import Observation
 from flowface_ros.head.atlas import texel_grid
+from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.head.state import neutral_state
+from flowface_ros.train.picture_fit import OnePictureFit
 from flowface_ros.train.picture_set import (
     Labels,
     TruePicture,
@@ -25,6 +28,7 @@ from flowface_ros.train.picture_set import (
 SIZE = 64
 MODEL = load_builtin_head()
 POINTS = texel_grid(MODEL, 12).points
+STATE = {n: v for n, v in vars(neutral_state(MODEL)).items() if v is not None}
 LABELS = Labels(yaw_deg=-35.0, covered=0.5, face_px=40.0, camera="good", things=("hand",))
 
 
@@ -36,7 +40,7 @@ def picture(seed: int, labels: Labels = LABELS) -> TruePicture:
         visible=rng.random(len(POINTS)) < 0.7,
         iod_px=20.0 + seed,
         intrinsics=np.eye(3),
-        state={"jaw": np.array([0.1, 0.0, 0.0])},
+        state=STATE,
         labels=labels,
     )
 
@@ -67,16 +71,26 @@ def test_written_pictures_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.image, first.image)
     np.testing.assert_array_equal(read.position_px, first.position_px)
     np.testing.assert_array_equal(read.visible, first.visible)
-    np.testing.assert_array_equal(read.state["jaw"], first.state["jaw"])
+    np.testing.assert_array_equal(read.head.expression, first.state["expression"])
     assert read.labels == LABELS and read.iod_px == first.iod_px
     with np.load(path.with_suffix(".light.npz")) as file:
         assert np.isfinite(file["light"]).all()
     assert write_picture(tmp_path, 8, picture(1), light) != digest
 
 
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits that are 2 mm off, none where the intrinsics are zero."""
+    monkeypatch.setattr(
+        OnePictureFit, "vertex_error_m", lambda self, o, k, size, true: 0.002 if k[0, 0] else None
+    )
+
+
+@pytest.mark.usefixtures("fits")
 def test_figures_of_known_errors_by_group(tmp_path: Path) -> None:
     small = replace(LABELS, yaw_deg=80.0, covered=0.1, camera="small")
-    pictures = [picture(0), picture(1, small), picture(2, replace(LABELS, yaw_deg=5.0))]
+    unfitted = replace(picture(1, small), intrinsics=np.zeros((3, 3)))
+    pictures = [picture(0), unfitted, picture(2, replace(LABELS, yaw_deg=5.0))]
     for number, one in enumerate(pictures):
         write_picture(tmp_path, number, one, np.zeros((SIZE, SIZE, 3)))
     figures = set_figures(OffByKnown(pictures, 1.5), MODEL, tmp_path)  # type: ignore[arg-type]
@@ -86,15 +100,38 @@ def test_figures_of_known_errors_by_group(tmp_path: Path) -> None:
     assert figures["yaw_30_60"]["visible"]["mean_iod_percent"] == pytest.approx(100 * 1.5 / 20)
     assert figures["small"]["hidden"]["median_iod_percent"] == pytest.approx(100 * 1.5 / 21)
     assert figures["all"]["visible"]["sigma_rms"] == pytest.approx(1.5 / 2 / np.sqrt(2))
+    assert figures["small"]["fit"] == {"valid_share": 0.0}
+    assert figures["all"]["fit"]["valid_share"] == pytest.approx(2 / 3)
+    assert figures["all"]["fit"]["median_mm"] == pytest.approx(2.0)
     table = format_set(figures)
     assert "yaw_60_90" in table and "7.50" in table
 
 
+@pytest.mark.usefixtures("fits")
 def test_groups_without_a_region_are_shown(tmp_path: Path) -> None:
     one = replace(picture(0), visible=np.zeros(len(POINTS), bool))
     write_picture(tmp_path, 0, one, np.zeros((SIZE, SIZE, 3)))
     figures = set_figures(OffByKnown([one], 1.0), MODEL, tmp_path)  # type: ignore[arg-type]
     assert "visible" not in figures["all"] and " - " in format_set(figures)
+
+
+def test_fit_of_exact_observations() -> None:
+    rng = np.random.default_rng(4)
+    shape = np.zeros(MODEL.shape_count)
+    shape[:10] = rng.normal(0, 0.7, 10)
+    true = replace(
+        neutral_state(MODEL), shape=shape, rotation=np.array([np.pi, 0, 0]),
+        translation=np.array([0.0, 0.0, 0.6]),
+    )  # fmt: skip
+    points = texel_grid(MODEL, 24).points
+    intrinsics = np.array([[700.0, 0, 128], [0, 700, 128], [0, 0, 1]])
+    places = SurfaceEvaluator(MODEL, points).positions(true)
+    pixels = places[:, :2] / places[:, 2:] * 700 + 128
+    observed = Observation(points, pixels, np.full(len(points), 0.2), "", 0)
+    error = OnePictureFit(MODEL).vertex_error_m(observed, intrinsics, 256, true)
+    average = replace(true, shape=np.zeros(MODEL.shape_count))
+    worse = OnePictureFit(MODEL).vertex_error_m(observed, intrinsics, 256, average)
+    assert error is not None and worse is not None and error < 0.0015 and worse > 1.5 * error
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
