@@ -22,7 +22,6 @@ import numpy as np  # noqa: E402
 from blender_scenes.arrays import digest, scene_arrays, write_scene  # noqa: E402
 from blender_scenes.develop import Darkroom  # noqa: E402
 from blender_scenes.sampling import PICTURE_PX, sample_scene  # noqa: E402
-from blender_scenes.sheet import draw_sheet  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from flowface_ros.align.embedding import SKIN_POINTS, landmark_points  # noqa: E402
@@ -121,12 +120,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="how many of the set's pictures, from the first")
     parser.add_argument("--blender", type=Path, help="a Python that has bpy; else one is made")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--sheet", type=Path, help="draw what is in the folder, and make nothing")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    if arguments.sheet is not None:
-        draw_sheet(arguments.sheet, out)
-        return 0
     out.mkdir(parents=True, exist_ok=True)
     listed = out / "manifest.json"
     about = manifest(arguments.set)
