@@ -112,17 +112,27 @@ class FaceFinder:
         self.landmark_net = LandmarkNet(device, threads=threads)
 
     def detect_faces(
-        self, image: NDArray[np.uint8], max_faces: int | None = None
+        self,
+        image: NDArray[np.uint8],
+        max_faces: int | None = None,
+        followed: Sequence[Array] = (),
     ) -> list[FaceLandmarks]:
         """Faces in a uint8 picture, RGB (H, W, 3) or grey (H, W[, 1]), most confident first.
 
         max_faces: at most so many; asking for few spares the search for small faces when large
             ones are in sight. None: all.
+        followed: boxes (4,) x_min, y_min, x_max, y_max of faces that are left out, as it is known
+            where they are.
         Raises ValueError for a picture that is empty or not uint8.
         """
         if max_faces is not None and max_faces < 1:
             raise ValueError(f"max_faces is {max_faces}, must be at least 1 or None")
-        detections = self.detector.detect(image, enough=max_faces)
+        boxes = np.reshape(followed, (-1, 4))
+        detections = [
+            detection
+            for detection in self.detector.detect(image, enough=max_faces)
+            if not (overlap(detection.box, boxes) > _SAME_FACE_OVERLAP).any()
+        ]
         if not detections:
             return []
         faces = self._landmarks(image, [crop_from_detection(d) for d in detections], detections)

@@ -40,7 +40,10 @@ class Finder(Protocol):
     """Finds faces in whole pictures, as `FaceFinder` does."""
 
     def detect_faces(
-        self, image: NDArray[np.uint8], max_faces: int | None = None
+        self,
+        image: NDArray[np.uint8],
+        max_faces: int | None = None,
+        followed: Sequence[Array] = (),
     ) -> list[FaceLandmarks]: ...
 
 
@@ -168,7 +171,7 @@ class ViewAligner:
         """
         looks, doubtful = [], []
         expected = [*lacking, *self._doubtful.get(frame.camera.name, ())]
-        for face in self._finder.detect_faces(frame.image, self._config.max_faces):
+        for face in self._finder.detect_faces(frame.image, self._config.max_faces, explained):
             box = _box(face.points[:, :2])
             if _is_at(box, explained):
                 continue

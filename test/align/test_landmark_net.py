@@ -78,6 +78,17 @@ def test_finds_the_one_face(finder: FaceFinder, astronaut: NDArray) -> None:
     assert distance < 0.05 * eye_distance(face.points)
 
 
+def test_a_face_that_is_followed_is_not_looked_at(
+    finder: FaceFinder, astronaut: NDArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (face,) = finder.detect_faces(astronaut)
+    points = face.points[:, :2]
+    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    assert len(finder.detect_faces(astronaut, followed=[box + 300])) == 1
+    monkeypatch.setattr(finder, "landmark_net", None)
+    assert finder.detect_faces(astronaut, followed=[box + 300, box]) == []
+
+
 @pytest.mark.parametrize("degrees", [-90, -45, 30, 90])
 def test_points_follow_a_turned_and_scaled_picture(
     finder: FaceFinder, astronaut: NDArray, degrees: float

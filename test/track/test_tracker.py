@@ -325,6 +325,7 @@ def test_known_heads_are_not_searched_for_in_every_set(model: HeadModel) -> None
     tracker = Tracker(model, FakeAligner(world), finder, TrackerConfig(detection_interval_s=0.5))
     run(world, tracker, 31)
     assert 2 < finder.calls <= 2 + 2 * 3
+    assert len(finder.followed) == 1
 
 
 def test_all_crops_of_a_set_are_one_batch(model: HeadModel) -> None:

@@ -125,10 +125,17 @@ class FakeFinder:
         self._world, self._score = world, score
         self._landmarks = SurfaceEvaluator(world.model, landmark_points(world.model))
         self.calls = 0
+        self.followed: list[np.ndarray] = []
         self.blind_to: Callable[[float], bool] = lambda t: False
 
-    def detect_faces(self, image: np.ndarray, max_faces: int | None = None) -> list[FaceLandmarks]:
+    def detect_faces(
+        self,
+        image: np.ndarray,
+        max_faces: int | None = None,
+        followed: Sequence[np.ndarray] = (),
+    ) -> list[FaceLandmarks]:
         self.calls += 1
+        self.followed = list(followed)
         camera, t, _ = self._world.seen(image)
         if self.blind_to(t):
             return []

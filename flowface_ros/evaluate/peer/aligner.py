@@ -48,7 +48,10 @@ class PeerAligner:
         self._carry = LandmarkCarry(model, grid)
 
     def detect_faces(
-        self, image: NDArray[np.uint8], max_faces: int | None = None
+        self,
+        image: NDArray[np.uint8],
+        max_faces: int | None = None,
+        followed: Sequence[Array] = (),
     ) -> list[FaceLandmarks]:
         """See `FaceFinder`."""
         found = []
