@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_values, info_values
-from flowface_ros.camera.yaml_fields import Array, Fields, dump_yaml, load_yaml, naming
+from flowface_ros.camera.yaml_fields import Fields, dump_yaml, load_yaml, naming
 
 _MATRICES = {
     "camera_matrix": ("k", 3, 3),
@@ -34,12 +34,12 @@ def read_camera_info_yaml(
     model = fields.text(key) if key else "plumb_bob"
     with naming(fields.path, ""):
         return camera_from_values(
-            name or _camera_name(fields),
+            name or camera_name(fields),
             fields.integer("image_width"),
             fields.integer("image_height"),
             model,
-            _matrix(fields, "distortion_coefficients"),
-            _matrix(fields, "camera_matrix"),
+            fields.matrix("distortion_coefficients"),
+            fields.matrix("camera_matrix"),
             rig_from_camera=rig_from_camera,
             frame=frame,
         )
@@ -64,20 +64,10 @@ def write_camera_info_yaml(path: str | Path, camera: Camera) -> None:
     dump_yaml(path, document)
 
 
-def _camera_name(fields: Fields) -> str:
+def camera_name(fields: Fields) -> str:
+    """What a file of one camera calls it, else the file's own name."""
     if "camera_name" not in fields:
         return fields.path.stem
     name = fields.get("camera_name")
     # Drivers write a serial number without quotes, which YAML takes for a number.
     return str(name) if isinstance(name, int) else fields.text("camera_name")
-
-
-def _matrix(fields: Fields, key: str) -> Array:
-    """The flat data of a {rows, cols, data} entry."""
-    section = fields.section(key)
-    data = section.numbers("data", None)
-    if "rows" in section and "cols" in section:
-        rows, columns = section.integer("rows"), section.integer("cols")
-        if rows * columns != len(data):
-            raise section.error("data", f"has {len(data)} values; rows x cols is {rows}x{columns}")
-    return data

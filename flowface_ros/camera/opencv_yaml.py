@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -10,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from flowface_ros.camera.camera import Camera
 from flowface_ros.camera.camera_info import camera_from_values
-from flowface_ros.camera.yaml_fields import Array, CameraFileError, naming
+from flowface_ros.camera.camera_info_yaml import camera_name
+from flowface_ros.camera.yaml_fields import CameraFileError, Fields, naming, parse_yaml
 
 _RATIONAL = 8
 """From this many coefficients on OpenCV's model is the rational one."""
@@ -28,19 +31,23 @@ def read_opencv_yaml(
     coefficients. name: instead of the file's camera_name or the file's own name. Raises OSError,
     or CameraFileError that names file and field.
     """
-    path = Path(path)
-    with path.open("rb") as file:  # FileStorage only returns False for a file that is not there
-        file.read(1)
-    try:
-        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
-    except (cv2.error, SystemError) as error:
-        raise CameraFileError(path, "", f"not an OpenCV file: {_reason(error)}") from None
-    if not storage.isOpened():
-        raise CameraFileError(path, "", "not an OpenCV file")
-    try:
-        return _read(storage, path, name, rig_from_camera, frame)
-    finally:
-        storage.release()
+    fields = _load(Path(path))
+    coefficients = fields.matrix("distortion_coefficients")
+    if "fisheye_model" in fields and fields.numbers("fisheye_model") != 0:
+        model = "equidistant"
+    else:
+        model = "rational_polynomial" if len(coefficients) >= _RATIONAL else "plumb_bob"
+    with naming(fields.path, ""):
+        return camera_from_values(
+            name or camera_name(fields),
+            fields.integer("image_width"),
+            fields.integer("image_height"),
+            model,
+            coefficients,
+            fields.matrix("camera_matrix"),
+            rig_from_camera=rig_from_camera,
+            frame=frame,
+        )
 
 
 def write_opencv_yaml(path: str | Path, camera: Camera) -> None:
@@ -59,54 +66,26 @@ def write_opencv_yaml(path: str | Path, camera: Camera) -> None:
     storage.release()
 
 
-def _read(
-    storage: cv2.FileStorage,
-    path: Path,
-    name: str | None,
-    rig_from_camera: ArrayLike | None,
-    frame: str,
-) -> Camera:
-    coefficients = _matrix(storage, path, "distortion_coefficients").reshape(-1)
-    fisheye = storage.getNode("fisheye_model")
-    if not fisheye.empty() and fisheye.real() != 0:
-        model = "equidistant"
-    else:
-        model = "rational_polynomial" if len(coefficients) >= _RATIONAL else "plumb_bob"
-    stored_name = storage.getNode("camera_name")
-    with naming(path, ""):
-        return camera_from_values(
-            name or (stored_name.string() if stored_name.isString() else path.stem),
-            _integer(storage, path, "image_width"),
-            _integer(storage, path, "image_height"),
-            model,
-            coefficients,
-            _matrix(storage, path, "camera_matrix"),
-            rig_from_camera=rig_from_camera,
-            frame=frame,
-        )
+def _load(path: Path) -> Fields:
+    """The entries of a file. Not by OpenCV, whose parser a damaged file can crash."""
+    content = path.read_bytes()
+    if content.lstrip().startswith(b"<"):
+        return Fields(path, _xml_values(path, content))
+    text = content.decode("utf-8", errors="replace")
+    # "%YAML:1.0" is OpenCV's own spelling.
+    return Fields(path, parse_yaml(path, text.partition("\n")[2] if text[:5] == "%YAML" else text))
 
 
-def _integer(storage: cv2.FileStorage, path: Path, key: str) -> int:
-    node = storage.getNode(key)
-    if node.empty():
-        raise CameraFileError(path, key, "is missing")
-    if not node.isInt():
-        raise CameraFileError(path, key, "must be a whole number")
-    return int(node.real())
-
-
-def _matrix(storage: cv2.FileStorage, path: Path, key: str) -> Array:
-    node = storage.getNode(key)
-    if node.empty():
-        raise CameraFileError(path, key, "is missing")
+def _xml_values(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        matrix = node.mat()
-    except (cv2.error, SystemError) as error:
-        raise CameraFileError(path, key, f"must be a matrix: {_reason(error)}") from None
-    if matrix is None:
-        raise CameraFileError(path, key, "must be a matrix")
-    return np.asarray(matrix, np.float64)
+        root = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise CameraFileError(path, "", f"not valid XML: {error}") from None
+    return {entry.tag: _xml_value(path, entry) for entry in root}
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "err", error)).strip()
+def _xml_value(path: Path, entry: ElementTree.Element) -> Any:
+    if entry.get("type_id") != "opencv-matrix":
+        return parse_yaml(path, entry.text or "")
+    values = {part.tag: parse_yaml(path, part.text or "") for part in entry if part.tag != "data"}
+    return values | {"data": (entry.findtext("data") or "").split()}

@@ -92,6 +92,17 @@ class Fields:
             raise self.error(key, f"must be whole numbers, is {self.values[key]}")
         return int(width), int(height)
 
+    def matrix(self, key: str) -> Array:
+        """The numbers (n,) of a {rows, cols, data} entry, row-major."""
+        section = self.section(key)
+        data = section.numbers("data", None)
+        if "rows" in section and "cols" in section:
+            rows, columns = section.integer("rows"), section.integer("cols")
+            if rows * columns != len(data):
+                problem = f"has {len(data)} values; rows x cols is {rows}x{columns}"
+                raise section.error("data", problem)
+        return data
+
     def only(self, *keys: str) -> None:
         """Raise if there are other keys: most likely a spelling mistake."""
         for key in self.values:
@@ -106,9 +117,16 @@ def load_yaml(path: str | Path) -> Fields:
     """
     path = Path(path)
     try:
-        return Fields(path, yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
-    except CameraFileError:
-        raise
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CameraFileError(path, "", f"not valid YAML: {error}") from None
+    return Fields(path, parse_yaml(path, text))
+
+
+def parse_yaml(path: Path, text: str) -> Any:
+    """What YAML text of a file says; CameraFileError if it is not YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CameraFileError(path, "", f"not valid YAML: {error}") from None
 
@@ -152,6 +170,16 @@ def _flow_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
 
 
 _Dumper.add_representer(list, _flow_list)
+
+
+def _opencv(loader: _Loader, kind: str, node: yaml.Node) -> Any:
+    """OpenCV's matrices are mappings with a tag of their own."""
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    raise yaml.constructor.ConstructorError(None, None, f"opencv-{kind} is not a mapping")
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:opencv-", _opencv)
 
 
 def _kind(value: object) -> str:

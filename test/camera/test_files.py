@@ -219,15 +219,24 @@ def test_opencv_as_opencv_writes_it(tmp_path):
     camera = read_opencv_yaml(write(tmp_path, "left.yml", OPENCV))
     assert (camera.name, camera.width, camera.height) == ("left", 1280, 720)
     assert camera.lens == Lens("plumb_bob", [-0.25, 0.1, 1e-3, -5e-4, 0])
-    path = tmp_path / "fisheye.yml"
+
+
+@pytest.mark.parametrize("suffix", ["yml", "xml", "json"])
+def test_opencv_in_all_its_formats(tmp_path, suffix):
+    path = tmp_path / f"fisheye.{suffix}"
     storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write("calibration_time", "Thu 01 Jan 2026")
     storage.write("image_width", 640)
     storage.write("image_height", 480)
     storage.write("fisheye_model", 1)
-    storage.write("camera_matrix", np.diag([300.0, 300.0, 1.0]))
-    storage.write("distortion_coefficients", np.array([[0.1, 0.2, 0.3, 0.4]]))
+    storage.write("camera_matrix", np.diag([300.0, 301.0, 1.0]))
+    storage.write("image_points", np.zeros((2, 3, 2), np.float32))
+    storage.write("distortion_coefficients", np.array([[0.1, 0.2, 1e-5, 0.4]]))
     storage.release()
-    assert read_opencv_yaml(path).lens == Lens("equidistant", [0.1, 0.2, 0.3, 0.4])
+    camera = read_opencv_yaml(path)
+    assert (camera.name, camera.width, camera.height) == ("fisheye", 640, 480)
+    assert camera.intrinsics[1, 1] == 301
+    assert camera.lens == Lens("equidistant", [0.1, 0.2, 1e-5, 0.4])
 
 
 def test_the_example_rig_looks_at_the_face():
@@ -308,9 +317,18 @@ BAD = [
     (read_opencv_yaml, OPENCV, "image_width: 1280", "image_width: a", "image_width: must be a wh"),
     (read_opencv_yaml, OPENCV, "camera_matrix", "camera", "camera_matrix: is missing"),
     (read_opencv_yaml, OPENCV, "900.", "0.", "focal length fx is 0.0"),
-    (read_opencv_yaml, OPENCV, "rows: 5", "rows: 7", "distortion_coefficients: must be a matrix"),
-    (read_opencv_yaml, OPENCV, OPENCV, "hello", "not an OpenCV file"),
-    (read_opencv_yaml, OPENCV, OPENCV, "", "not an OpenCV file"),
+    (read_opencv_yaml, OPENCV, "rows: 5", "rows: 7", "distortion_coefficients.data: has 5 values"),
+    (read_opencv_yaml, OPENCV, OPENCV, "hello", "must be a mapping, is str"),
+    (read_opencv_yaml, OPENCV, OPENCV, "<a><b></a>", "not valid XML"),
+    # OpenCV's own parser dies of this one.
+    (
+        read_opencv_yaml,
+        OPENCV,
+        "rows: 5\n   cols: 1\n   dt: d\n   data",
+        "d*ata",
+        "data: is missing",
+    ),
+    (read_opencv_yaml, OPENCV, OPENCV, "", "must be a mapping, is missing"),
 ]
 RIG = EXAMPLE.read_text()
 BAD += [
