@@ -11,7 +11,8 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard msg/*.msg packaging/*)
-BENCHMARKS := $(shell grep -l __main__ benchmarks/*.py)
+# What only draws pictures of docs/ is no benchmark.
+BENCHMARKS := $(filter-out %_figures.py,$(shell grep -l __main__ benchmarks/*.py))
 export PYTHON
 
 .PHONY: help demo test test-slow lint bench docs colcon clean

@@ -1,15 +1,14 @@
 """How long detector, landmark network, aligners take, beside MediaPipe's Face Landmarker.
 
 All run on the same pictures in turns. On a busy machine compare the processor time, `cpu_ms`: the
-clock also counts what other programs took. MediaPipe needs an
-environment of its own, with `pip install mediapipe==1.2.*`; give its Python with
-`--mediapipe-python`. Its model file comes from a package on the index.
+clock also counts what other programs took. MediaPipe needs an environment of its own, with
+`pip install mediapipe==1.2.*`; give its Python with `--mediapipe-python`. Its model file comes from
+a package on the index.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -25,10 +24,9 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from flowface_ros.align.aligner import Picture, make_aligner  # noqa: E402
+from flowface_ros.align.aligner import LIGHT_NETWORK, Picture, make_aligner  # noqa: E402
 from flowface_ros.align.crop import cut  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder, crop_from_landmarks  # noqa: E402
-from flowface_ros.align.network.config import LIGHT, NetworkConfig  # noqa: E402
 from flowface_ros.align.onnx_session import OnnxSession  # noqa: E402
 from flowface_ros.evaluate.peer.landmarker import Landmarker  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
@@ -51,18 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds, repeats = (3, 5) if options.quick else (10, 10)
     pictures = load_pictures()
     times: dict[Key, list[Sample]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        light = export_network(LIGHT, Path(folder) / "light.onnx")
-        functions = {name: timed_functions(picture, light) for name, picture in pictures.items()}
-        peer = mediapipe_peer(options.mediapipe_python, pictures)
-        for turn in range(rounds + 1):
-            for name in pictures:
-                for key, function in functions[name].items():
-                    measured = [function() for _ in range(repeats)]
-                    times[key] += measured if turn else []  # the first turn warms up
-                if peer is not None:
-                    measured = peer(name, repeats)
-                    times["mediapipe", 1, 1] += measured if turn else []
+    functions = {name: timed_functions(picture) for name, picture in pictures.items()}
+    peer = mediapipe_peer(options.mediapipe_python, pictures)
+    for turn in range(rounds + 1):
+        for name in pictures:
+            for key, function in functions[name].items():
+                measured = [function() for _ in range(repeats)]
+                times[key] += measured if turn else []  # the first turn warms up
+            if peer is not None:
+                measured = peer(name, repeats)
+                times["mediapipe", 1, 1] += measured if turn else []
     rows = [row(key, values) for key, values in times.items()]
     print(harness.machine_description())
     print(f"pictures: {', '.join(f'{k} {v.shape[1]}x{v.shape[0]}' for k, v in pictures.items())}")
@@ -86,7 +82,7 @@ def row(key: Key, samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callable[[], Sample]]:
+def timed_functions(picture: NDArray[np.uint8]) -> dict[Key, Callable[[], Sample]]:
     """Per row, a function that runs once and returns its times."""
     functions: dict[Key, Callable[[], object]] = {}
     for threads in THREADS:
@@ -96,7 +92,7 @@ def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callab
         detect, run = finder.detector.detect, finder.landmark_net.run
         functions["detector", 1, threads] = partial(detect, picture, enough=1)
         functions["detector, all faces", 1, threads] = partial(detect, picture)
-        network = OnnxSession(light, "cpu", threads=threads).run
+        network = OnnxSession(LIGHT_NETWORK, "cpu", threads=threads).run
         carry = make_aligner("landmarks", load_builtin_head(), device="cpu", threads=threads)
         seen = Picture(picture)
         functions["landmarks to texels", 1, threads] = partial(carry.align_faces, seen, [face])
@@ -106,17 +102,6 @@ def timed_functions(picture: NDArray[np.uint8], light: Path) -> dict[Key, Callab
             functions["light", batch, threads] = partial(network, image=crops)
         functions["detector + landmarks", 1, threads] = partial(finder.detect_faces, picture, 1)
     return {key: partial(once, function) for key, function in functions.items()}
-
-
-def export_network(config: NetworkConfig, path: Path) -> Path:
-    """A network for the built-in head, with weights that have learned nothing but the landmarks:
-    they take as long as others."""
-    from flowface_ros.align.network.export import export_onnx
-    from flowface_ros.align.network.head_constants import head_constants
-    from flowface_ros.align.network.networks import new_network
-
-    export_onnx(new_network(config, head_constants(config, load_builtin_head())).eval(), path)
-    return path
 
 
 def once(function: Callable[[], object]) -> Sample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import harness
@@ -11,34 +10,12 @@ import numpy as np
 
 from flowface_ros.evaluate.charts import Line, standalone_line_chart
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 Row = dict[str, Any]
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """In Markdown; what is not known is a dash."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.3g}" if np.isfinite(value) else "-"
-
-
-def replace_section(name: str, body: str, page: Path = DOCS / "experiments.md") -> None:
-    """Put text between the markers of that name of a page."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
 
 
 def save_chart(name: str, lines: Sequence[Line], x_label: str, y_label: str) -> str:
     """Write docs/images/NAME.svg; the Markdown that shows it."""
-    path = DOCS / "images" / f"{name}.svg"
+    path = harness.DOCS / "images" / f"{name}.svg"
     path.write_text(standalone_line_chart(lines, x_label, y_label), encoding="utf-8")
     return f"![{y_label} by {x_label}](images/{name}.svg)"
 
@@ -75,6 +52,6 @@ def main(
     if args.json:
         harness.write_json(args.json, {"tables": {k: list(v) for k, v in tables.items()}})
     if args.docs:
-        parts = [f"{title}:\n\n{markdown_table(rows)}" for title, rows in tables.items()]
+        parts = [f"{title}:\n\n{harness.markdown_table(rows)}" for title, rows in tables.items()]
         parts += [*charts(tables), f"Ran on {harness.machine_description()}."]
-        replace_section(name, "\n\n".join(parts))
+        harness.replace_section(harness.DOCS / "experiments.md", name, "\n\n".join(parts))

@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from flowface_ros.align.aligner import Aligner, Picture, make_aligner  # noqa: E402
+from flowface_ros.align.aligner import ALIGNERS, Aligner, Picture, make_aligner  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder  # noqa: E402
 from flowface_ros.camera.camera import Camera  # noqa: E402
 from flowface_ros.evaluate.inter_ocular import inter_ocular_px  # noqa: E402
@@ -35,6 +35,8 @@ from flowface_ros.track.crops import HeadProjector  # noqa: E402
 
 Pixels = NDArray[np.uint8]
 
+ALIGNER = ALIGNERS[0]
+"""The default one."""
 FACE_PX = 256
 """Height of the face in the pictures that are made worse."""
 PRESENT = 0.5
@@ -157,7 +159,7 @@ def judge(aligner: Aligner, finder: FaceFinder, shot: Shot, image: Pixels) -> di
 def run(quick: bool) -> dict[str, list[dict[str, Any]]]:
     """Every condition at every level."""
     model = load_builtin_head()
-    aligner, finder = make_aligner("landmarks", model, device="cpu"), FaceFinder("cpu")
+    aligner, finder = make_aligner(ALIGNER, model, device="cpu"), FaceFinder("cpu")
     count = 3 if quick else 12
     shots = [take(200 + i, 0.5 + 0.2 * i) for i in tqdm(range(count), desc="rendering")]
     rows = []
@@ -173,8 +175,8 @@ def run(quick: bool) -> dict[str, list[dict[str, Any]]]:
         resized = [_resized(shot, size) for shot in shots]
         found = [judge(aligner, finder, shot, shot.image) for shot in resized]
         sizes.append({"face, px": size, **_mean(found)})
-    people = f"{count} people; faces {FACE_PX} px high"
-    return {f"Conditions, {people}": rows, f"Size of the face, {count} people": sizes}
+    people = f"aligner `{ALIGNER}`, {count} people"
+    return {f"Conditions, {people}; faces {FACE_PX} px high": rows, f"Size, {people}": sizes}
 
 
 def _resized(shot: Shot, face_px: int) -> Shot:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -78,6 +80,23 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
 
 
+def markdown_table(rows: Sequence[Mapping[str, Any]], number: str = ".3g") -> str:
+    """Rows with the same keys in Markdown; numbers in this format, what is not known is a dash."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    for row in rows:
+        cells = [_cell(value, number) for value in row.values()]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def replace_section(page: Path, name: str, body: str) -> None:
+    """Put text between the markers of that name of a page of docs/."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
+
+
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """Write a benchmark's result with the machine that it ran on."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,5 +111,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _cell(value: object, number: str = ".3g") -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return format(value, number) if math.isfinite(value) else "-"

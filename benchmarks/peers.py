@@ -14,6 +14,7 @@ import harness
 harness.pin_threads(1)
 
 import sys  # noqa: E402
+from argparse import Namespace  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -21,12 +22,13 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 from peer_clips import Clip, moved_photograph, real_photographs, synthetic_clip  # noqa: E402
 from peer_flow import flow_error_px  # noqa: E402
-from peer_trackers import Answer, Mediapipe, Run, fitted  # noqa: E402
+from peer_trackers import Answer, Eyes, Mediapipe, Run, fitted  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from flowface_ros.align.aligner import make_aligner  # noqa: E402
 from flowface_ros.align.embedding import landmark_points  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder  # noqa: E402
+from flowface_ros.align.several_looks import LOOKS  # noqa: E402
 from flowface_ros.demo.clips import carphone  # noqa: E402
 from flowface_ros.evaluate.image_error import ImageErrors, TrueImage  # noqa: E402
 from flowface_ros.evaluate.jitter import jitter_mm  # noqa: E402
@@ -38,9 +40,9 @@ from flowface_ros.evaluate.surface_error import (  # noqa: E402
     aligned_vertex_distances,
     vertex_distances,
 )
+from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODES = ("single", "sequence")
 PEERS = ("mediapipe",)
 _FLOW_HORIZONS = (1, 5, 10)
@@ -178,47 +180,43 @@ def real_clips(finder: FaceFinder, seconds: float) -> list[Clip]:
     return clips
 
 
-def talking_clip(frames: int) -> Clip:
-    """The carphone video; nothing is known of its head."""
-    video = carphone()
+def talking_clips(frames: int) -> list[Clip]:
+    """The carphone video, of whose head nothing is known; none where it cannot be fetched."""
+    try:
+        video = carphone()
+    except OSError as error:
+        print(f"without the talking man: {error}", file=sys.stderr)
+        return []
     nothing = MovingMesh(np.zeros((0, 3), np.int32), [np.zeros((0, 3))] * frames)
     cameras = [video.camera] * frames
-    return Clip("carphone", list(video.images[:frames]), cameras, nothing, {}, np.ones(1), None)
+    images = list(video.images[:frames])
+    return [Clip("carphone", images, cameras, nothing, {}, np.ones(1), None)]
 
 
 def write_docs(found: dict[str, Any], counts: str) -> None:
     """Replace what is between the markers of docs/evaluation.md."""
-    page = DOCS / "evaluation.md"
-    before, rest = page.read_text(encoding="utf-8").split("<!-- peers -->")
-    after = rest.split("<!-- /peers -->")[1]
     said = ", ".join(f"`{k}` {v:.2f}" for k, v in found.items() if "gain" in k)
     parts = [f"{counts}. {harness.machine_description()}. {said}.", "Synthetic people:"]
-    parts += [markdown_table(found["rows"])]
+    parts += [harness.markdown_table(found["rows"], ".2f")]
     if found["photographs"]:
         parts += ["Photographs that move, over the pixels that all cover:"]
-        parts += [markdown_table(_without_nan(found["photographs"]))]
+        parts += [harness.markdown_table(_without_nan(found["photographs"]), ".2f")]
     if found["talking"]:
-        parts += ["Distance from the optical flow of `carphone`:", markdown_table(found["talking"])]
-    body = "\n\n".join(parts)
-    page.write_text(f"{before}<!-- peers -->\n{body}\n<!-- /peers -->{after}", encoding="utf-8")
+        parts += ["Distance from the optical flow of `carphone`:"]
+        parts += [harness.markdown_table(found["talking"], ".2f")]
+    harness.replace_section(harness.DOCS / "evaluation.md", "peers", "\n\n".join(parts))
+
+
+def eyes(args: Namespace, model: HeadModel, finder: FaceFinder, looks: int) -> Eyes:
+    """Our aligner, with so many looks at a face, for `fitted`."""
+    aligner = make_aligner(args.aligner, model, device="cpu", weights=args.weights, looks=looks)
+    return lambda clip, mode: (aligner, finder, 0.0)
 
 
 def _without_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Without the columns that are not known in any row."""
     kept = [k for k in rows[0] if any(row[k] == row[k] for row in rows)]
     return [{key: row[key] for key in kept} for row in rows]
-
-
-def markdown_table(rows: list[dict[str, Any]]) -> str:
-    """In Markdown."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    for row in rows:
-        cells = [
-            ("-" if v != v else f"{v:.2f}") if isinstance(v, float) else str(v)
-            for v in row.values()
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -232,8 +230,10 @@ def main() -> None:
     people, seconds = (1, 1.2) if args.quick else (6, 2.0)
     model = load_builtin_head()
     finder = FaceFinder("cpu")
-    aligner = make_aligner(args.aligner, model, device="cpu", weights=args.weights)
-    trackers = {"flowface": fitted(model, lambda clip, mode: (aligner, finder, 0.0))}
+    trackers = {
+        "flowface": fitted(model, eyes(args, model, finder, LOOKS[-1])),
+        "flowface, 1 look": fitted(model, eyes(args, model, finder, 1)),
+    }
     if args.mediapipe_python is None:
         print("mediapipe: skipped, no --mediapipe-python given", file=sys.stderr)
     else:
@@ -243,10 +243,11 @@ def main() -> None:
     seeds = range(args.first_seed, args.first_seed + people)
     rows = compare([synthetic_clip(seed, seconds) for seed in seeds], trackers)
     photographs = [] if args.quick else real_clips(finder, seconds)
+    talking = [] if args.quick else talking_clips(90)
     found: dict[str, Any] = {
         "rows": rows,
         "photographs": compare(photographs, trackers) if photographs else [],
-        "talking": [] if args.quick else flow_rows(talking_clip(90), trackers),
+        "talking": [row for clip in talking for row in flow_rows(clip, trackers)],
         "ssme_px": by_tracker(rows, "ssme_px"),
         "ssme_common_px": by_tracker(rows, "common_px"),
         **gains(rows, "ssme_px", "ssme_gain"),

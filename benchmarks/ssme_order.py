@@ -13,7 +13,6 @@ harness.pin_threads(1)
 
 from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass, replace  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -38,7 +37,6 @@ FPS = 30.0
 SECONDS = 2.0
 SKIP_S = 0.5
 """Lag looks back before the first frame."""
-DOCS = Path(__file__).parents[1] / "docs"
 
 
 @dataclass(frozen=True)
@@ -181,37 +179,23 @@ def _orders(orders: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
 
 def write_docs(found: dict[str, Any], seeds: int) -> None:
     """Replace what is between the markers of docs/evaluation.md, and the plot."""
-    page = DOCS / "evaluation.md"
-    text = page.read_text(encoding="utf-8")
-    begin, end = "<!-- ssme_order -->", "<!-- /ssme_order -->"
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
     body = "\n\n".join(
         [
             f"{seeds} clips of {SECONDS:g} s, one camera of 320x240. Mean of each measure:",
-            _markdown(found["levels"]),
+            harness.markdown_table(found["levels"], ".2f"),
             "Rank correlation (Spearman) of the planted degree with the measure, mean over clips; "
             "0 where a measure does not see the fault:",
-            _markdown(found["order"]),
+            harness.markdown_table(found["order"], ".2f"),
         ]
     )
-    page.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
+    harness.replace_section(harness.DOCS / "evaluation.md", "ssme_order", body)
     horizons = np.arange(1.0, 31.0)
     lines = [
         Line(f"{name}, {FAULTS[name].levels[2]:g} {FAULTS[name].unit}", horizons, np.array(curve))
         for name, curve in found["ssme_by_horizon_px"].items()
     ]
-    image = DOCS / "images" / "ssme_by_horizon.svg"
+    image = harness.DOCS / "images" / "ssme_by_horizon.svg"
     image.write_text(standalone_line_chart(lines, "h, frames", "SSME(h), px"), encoding="utf-8")
-
-
-def _markdown(rows: list[dict[str, Any]]) -> str:
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:
