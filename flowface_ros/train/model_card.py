@@ -15,6 +15,7 @@ LICENCE = "Apache-2.0"
 _SOURCES = {
     "synth": "pictures drawn by the package's renderer (procedural people, CC0 head data)",
     "synth-gpu": "pictures drawn on the GPU from the package's people (CC0 head data)",
+    "pictures": "path-traced pictures of the package's people (CC0)",
     "facescape": "FaceScape",
     "stirling": "the Stirling/ESRC 3D face database",
     "famos": "FaMoS",

@@ -122,6 +122,16 @@ def read_picture(path: Path) -> TruePicture:
         raise ValueError(f"{path}: is not a picture's truth ({error})") from error
 
 
+def read_light(path: Path) -> NDArray[np.float16]:
+    """Linear light (S, S, 3) of the picture whose truth is in `path`. Raises ValueError or OSError
+    that names the file."""
+    lit = path.with_suffix(".light.npz")
+    with np.load(lit, allow_pickle=False) as file:
+        if "light" not in file.files:
+            raise ValueError(f"{lit}: holds no light")
+        return np.asarray(file["light"], np.float16)
+
+
 def picture_files(folder: Path) -> list[Path]:
     """Truth files of a set. Raises ValueError when there is none."""
     found = [path for path in sorted(folder.glob("[0-9]*.npz")) if path.stem.isdigit()]

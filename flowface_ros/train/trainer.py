@@ -26,11 +26,13 @@ from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.curves import CurveWriter, draw_curves
 from flowface_ros.train.datasets.parts import (
     ON_DISK,
+    PICTURES,
     DataPart,
     batch_counts,
     open_captures,
     parse_data,
 )
+from flowface_ros.train.datasets.pictures import PictureSource
 from flowface_ros.train.datasets.source import CaptureSource, query_points
 from flowface_ros.train.learner import Learner, start_network
 from flowface_ros.train.metrics import format_figures
@@ -114,6 +116,12 @@ def _open_part(
 ) -> DataSource:
     if part.kind == "synth":
         return CpuSource(chosen, config.workers, processes.rank, processes.world)
+    if part.kind == PICTURES:
+        assert part.folder is not None
+        return PictureSource(
+            model, part.folder, chosen.crop_px, chosen.grid, chosen.batch_size, config.seed,
+            processes.rank, processes.world,
+        )  # fmt: skip
     if part.kind in ON_DISK:
         captures = open_captures(part, model, query_points(model, chosen.grid))
         return CaptureSource(

@@ -235,6 +235,7 @@ def test_parts_and_weights() -> None:
     parts = parse_data("synth:0.7, famos:/data/famos:0.2,facescape:/a:b:0.1")
     assert [p.folder for p in parts] == [None, Path("/data/famos"), Path("/a:b")]
     np.testing.assert_allclose([p.weight for p in parts], [0.7, 0.2, 0.1])
+    assert parse_data("pictures:/blender")[0].folder == Path("/blender")
     assert batch_counts(parts, 10) == (7, 2, 1) and batch_counts(parts, 3) == (1, 1, 1)
     assert batch_counts(parse_data("synth:98,famos:/d:1,stirling:/s:1"), 8) == (6, 1, 1)
     for size in range(3, 60):

@@ -134,6 +134,27 @@ def test_fit_of_exact_observations() -> None:
     assert error is not None and worse is not None and error < 0.0015 and worse > 1.5 * error
 
 
+def test_batches_from_pictures(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from flowface_ros.train.datasets.pictures import PictureSource
+
+    for number in range(3):
+        write_picture(tmp_path, number, picture(number), np.full((SIZE, SIZE, 3), number))
+    source = PictureSource(MODEL, tmp_path, SIZE, 12, 5, seed=3)
+    batch, again, other = source.batch(7), source.batch(7), source.batch(8)
+    for a, b in zip(batch.tensors(), again.tensors(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(batch.iod_px, other.iod_px)
+    for light, position, iod in zip(batch.light, batch.position_px, batch.iod_px, strict=True):
+        number = int(light.max())
+        assert iod == 20 + number
+        np.testing.assert_array_equal(position, picture(number).position_px)
+    stepped = PictureSource(MODEL, tmp_path, SIZE, 12, 5, seed=3, rank=1, world=4)
+    assert torch.equal(next(stepped.batches(2)).iod_px, source.batch(9).iod_px)
+    with pytest.raises(ValueError, match=r"must be .32, 32, 3."):
+        PictureSource(MODEL, tmp_path, 32, 12, 5, seed=3)
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no picture with truth"):
         picture_files(tmp_path)

@@ -11,11 +11,14 @@ from flowface_ros.train.datasets.captures import CaptureSet
 
 SYNTHETIC = ("synth", "synth-gpu")
 ON_DISK = ("facescape", "stirling", "famos")
+PICTURES = "pictures"
+"""Pictures with truth that the package's own tools made."""
 
 
 @dataclass(frozen=True)
 class DataPart:
-    """kind: one of `SYNTHETIC` or `ON_DISK`. folder: of the latter. weight: share of a batch."""
+    """kind: one of `SYNTHETIC` or `ON_DISK`, or `PICTURES`. folder: of the latter two. weight:
+    share of a batch."""
 
     kind: str
     folder: Path | None
@@ -69,12 +72,15 @@ def open_captures(part: DataPart, model: HeadModel, points: SurfacePoints) -> Ca
     return StirlingCaptures(part.folder, model, points)
 
 
+_IN_FOLDERS = (*ON_DISK, PICTURES)
+
+
 def _parse_part(text: str) -> DataPart:
     kind, _, rest = text.partition(":")
-    if kind not in SYNTHETIC + ON_DISK:
-        allowed = ", ".join(SYNTHETIC + ON_DISK)
+    if kind not in (*SYNTHETIC, *_IN_FOLDERS):
+        allowed = ", ".join((*SYNTHETIC, *_IN_FOLDERS))
         raise ValueError(f"data: {text!r} is not known; parts begin with one of {allowed}")
-    folder, weight = (rest, 1.0) if kind in ON_DISK else ("", 1.0)
+    folder, weight = (rest, 1.0) if kind in _IN_FOLDERS else ("", 1.0)
     last = rest.rpartition(":")
     if rest and _is_number(last[2]):
         folder, weight = last[0], float(last[2])
@@ -82,7 +88,7 @@ def _parse_part(text: str) -> DataPart:
         raise ValueError(f"data: {text!r}: {rest!r} is not a weight")
     if not 0 < weight < float("inf"):
         raise ValueError(f"data: {text!r}: the weight must be positive")
-    if kind in ON_DISK and not folder:
+    if kind in _IN_FOLDERS and not folder:
         raise ValueError(f"data: {text!r} has no folder, as in {kind}:/path/to/it")
     return DataPart(kind, Path(folder) if folder else None, weight)
 
