@@ -80,10 +80,9 @@ def posterior(
     offset, sites = cut.mean, np.diag(cut.information)
     if len(problem.unknowns.shape) and len(problem.priors) == 1:
         # A known shape or earlier frames leave depth so little room that projection is linear.
-        inverse = cho_solve(cho_factor(equations.hessian + sites), np.eye(problem.size))
-        spread = cut.covariance + np.outer(offset, offset)
-        pull = problem.mean_pull(estimate, equations, spread[:n, :n], inverse[:n, :n])
-        offset = offset - inverse[:, :n] @ pull
+        gain, known = cut.covariance @ pulls, cut.covariance[:n, :n]
+        bend, slope = problem.mean_pulls(estimate, equations, known, gain[:n, :n])
+        offset = offset - gain[:, :n] @ bend - cut.covariance[:, :n] @ slope
     return Posterior(
         cut.covariance + np.outer(offset, offset),
         equations.hessian + sites,

@@ -15,7 +15,7 @@ from flowface_ros.fit import kernels, robust
 from flowface_ros.fit.camera_terms import zoom_terms
 from flowface_ros.fit.priors import PriorTerm, StatePrior, box, prior_term, values
 from flowface_ros.fit.retraction import moved_head
-from flowface_ros.fit.second_order import mean_pull
+from flowface_ros.fit.second_order import mean_pulls
 from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import Posed, SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -158,14 +158,14 @@ class Problem:
             force[-1] = estimate.log_zoom / self.focal_sigma**2
         return force
 
-    def mean_pull(
-        self, estimate: Estimate, equations: NormalEquations, covariance: Array, inverse: Array
-    ) -> Array:
-        """(n,) see `second_order.mean_pull`, for the covariance (n, n) of a solution's error and
-        the Hessian's inverse (n, n)."""
+    def mean_pulls(
+        self, estimate: Estimate, equations: NormalEquations, covariance: Array, gain: Array
+    ) -> tuple[Array, Array]:
+        """(n,) each, see `second_order.mean_pulls`, for a covariance and a gain (n, n)."""
         points, (jacobian, _) = self.posed(estimate.state).points, self._scratch
         factor = self.tempering * equations.curvature * equations.sums.weight / equations.scale**2
-        return factor * mean_pull(self.zoomed(estimate), points, jacobian, covariance, inverse)
+        bend, slope = mean_pulls(self.zoomed(estimate), points, jacobian, covariance, gain)
+        return factor * bend, factor * slope
 
     def moved(self, estimate: Estimate, step: Array) -> Estimate:
         """The estimate after a step (size,)."""

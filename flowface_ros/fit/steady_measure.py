@@ -9,13 +9,12 @@ from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.config import NoiseConfig, SteadyConfig
 from flowface_ros.fit.correlation import fit_kernel, neutral_places
-from flowface_ros.fit.steady import UPPER, side_of_views, similarity_modes
+from flowface_ros.fit.steady import UPPER, field_modes, side_of_views, similarity_modes
 from flowface_ros.fit.views import stack_views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
@@ -30,8 +29,6 @@ _RIDGE = 1e-3
 _BINS, _LONGEST = 24, 0.12
 """Of distances (m) that the field's correlation is taken at."""
 _LEAST_PEOPLE = 4
-_FRONT = 0.1
-"""Squared sine of the angle below which a view is from the front: 18 degrees."""
 _VIEW_DEVIATION = np.array([0.005, 0.005, 0.005, 0.2, 0.2, 0.2, 0.02])
 """Of a view's own shift (m), turn (rad) and scale: hardly a limit, but for what it does not see."""
 
@@ -84,7 +81,7 @@ def measure_steady(
 
     people: each one's errors by view, two views or more, summed over moments, the more the less
     is left of errors that are not steady. alone: of single views of single moments, from all
-    angles. ValueError for fewer than 4 people or one view, or where no view is from the front.
+    angles. ValueError for fewer than 4 people or one view.
     """
     if len(people) < _LEAST_PEOPLE:
         raise ValueError(f"people has {len(people)} entries, must have at least {_LEAST_PEOPLE}")
@@ -92,7 +89,7 @@ def measure_steady(
         raise ValueError("people must be seen by at least 2 views each")
     places = neutral_places(model, points)
     modes = similarity_modes(places)
-    together, rest, own, front = [], [], [], []
+    together, rest, own = [], [], []
     for views in people:
         person = reduce(add, views)
         displacement, size = _displacement(person)
@@ -106,22 +103,20 @@ def measure_steady(
         apart = np.sqrt(len(views) / (len(views) - 1))
         turns = np.array([apart * _own(view, modes, amounts)[3:6] for view in views])
         own.append(np.mean(np.square(turns), axis=0))
-        front += [turn for turn, view in zip(turns, views, strict=True) if view.side < _FRONT]
-    if not front:
-        raise ValueError("people are not seen from the front by any view")
     variances = np.mean(np.square(together), axis=0)
     # What views have on their own is in their mean too.
     mean_views = np.mean([len(views) for views in people])
     variances[3:6] = np.maximum(variances[3:6] - np.mean(own, axis=0) / mean_views, 0.0)
-    deviation, turn = np.sqrt(variances), np.sqrt(np.mean(np.square(front), axis=0))
-    side = _from_the_side(alone, modes)
+    deviation = np.sqrt(variances)
     variance, length = _field(places, np.array(rest))
+    field = field_modes(places, length)[:, None, :, None] * np.diag(np.sqrt(variance))[:, None, :]
+    front, side = _by_side(alone, modes, modes * deviation, field.reshape(*places.shape, -1))
     return SteadyConfig(
         shift=_three(deviation[:3]),
         turn=_three(deviation[3:6]),
         scale=float(deviation[6]),
-        view_turn=_three(turn),
-        side_turn=_three(side[:3]),
+        view_turn=_three(front),
+        side_turn=_three(side),
         side_scale=float(side[3]),
         field_variance=variance,
         field_length=length,
@@ -140,19 +135,35 @@ def _own(view: PointErrors, modes: Array, amounts: Array) -> Array:
     return np.asarray(np.linalg.solve(hessian, np.einsum("nik,ni->k", modes, pulled)))
 
 
-def _from_the_side(alone: Sequence[PointErrors], modes: Array) -> Array:
-    """(4,) of turn and scale by which single views are wrong, what grows with the side: squares
-    are regressed on 1 and the fourth power of the sine, weighted by what they are expected to be.
+def _by_side(
+    alone: Sequence[PointErrors], modes: Array, together: Array, field: Array
+) -> tuple[Array, Array]:
+    """(4,) and (4,) standard deviations of turn and scale that single views have beyond what errors
+    together (N, 3, 7), and a field (N, 3, q) times their size, do to them: from the front, and what
+    grows with the side.
+
+    Squares are regressed on 1 and the fourth power of the sine, weighted by what is expected.
     """
-    if not alone:
-        return np.zeros(4)
-    squares = np.array([_own(view, modes, np.zeros(7))[3:] for view in alone]) ** 2
-    rows = np.column_stack([np.ones(len(alone)), np.square([view.side for view in alone])])
-    found = []
-    for values in squares.T:
-        weights = 1 / (rows @ nnls(rows, values)[0] + 0.1 * values.mean())
-        found.append(nnls(rows * weights[:, None], values * weights)[0][1])
-    return np.sqrt(found)
+    rows, squares = [], []
+    for view in alone:
+        weighted = (view.information @ modes).reshape(-1, modes.shape[2])
+        inverse = np.linalg.inv(
+            modes.reshape(weighted.shape).T @ weighted + np.diag(_VIEW_DEVIATION**-2.0)
+        )
+        _, size = _displacement(view)
+        known = [together, field * size[:, None, None]]
+        shared = np.hstack([inverse @ weighted.T @ d.reshape(len(weighted), -1) for d in known])
+        found = _own(view, modes, np.zeros(7))
+        rows.append([1.0, view.side**2])
+        squares.append((found**2 - np.square(shared).sum(axis=1))[3:])
+    design, deviations = np.array(rows), []
+    for values in np.transpose(squares):
+        expected = np.maximum(design @ np.linalg.lstsq(design, values, rcond=None)[0], 0.0)
+        weights = 1 / (expected + 0.1 * np.abs(values).mean())
+        fitted = np.linalg.lstsq(design * weights[:, None], values * weights, rcond=None)[0]
+        deviations.append(np.sqrt(np.maximum(fitted, 0.0)))
+    front, side = np.transpose(deviations)
+    return front, side
 
 
 def _ridge(person: PointErrors) -> Array:

@@ -8,6 +8,7 @@ from scipy.stats import chi2
 
 from flowface_ros.fit.config import FitConfig, NoiseConfig
 from flowface_ros.fit.correlation import make_correlation, measure_correlation, neutral_places
+from flowface_ros.fit.covariance import _given_the_solution
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.priors import ShapeBelief
 from flowface_ros.fit.robust import score_correlation, weight
@@ -105,6 +106,25 @@ def test_pose_errors_are_as_large_as_the_covariance_says(world, kernel, correlat
     low, high = chi2.ppf((0.0005, 0.9995), 6 * count)
     # These faces are milder than the priors say: a little below is fine.
     assert 0.7 * low < total < high
+
+
+def test_the_truth_given_a_solution_is_as_drawn(rng) -> None:
+    """Truths and solutions of a linear fit whose noise is not what it takes it for: the truth's
+    mean by least squares on the solutions, and what is left."""
+    n, draws = 4, 200000
+    roots = rng.normal(size=(3, n, n))
+    data, noise, prior = (root @ root.T + 0.3 * np.eye(n) for root in roots)
+    hessian = data + prior
+    truth = rng.multivariate_normal(np.zeros(n), np.linalg.inv(prior), draws)
+    scores = truth @ data + rng.multivariate_normal(np.zeros(n), noise, draws)
+    solution = np.linalg.solve(hessian, scores.T).T
+    pulls, covariance = _given_the_solution(hessian, prior, noise)
+    force = solution @ prior
+    expected = solution + (force @ pulls.T - force) @ covariance
+    left = truth - expected
+    np.testing.assert_allclose(np.cov(left.T), covariance, atol=0.02 * np.trace(covariance))
+    correlated = left.T @ solution / draws
+    np.testing.assert_allclose(correlated, 0.0, atol=0.01 * np.abs(np.cov(solution.T)).max())
 
 
 def test_covariance_follows_the_residuals_when_sigmas_are_wrong(world, rng) -> None:

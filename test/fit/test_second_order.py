@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowface_ros.fit.second_order import _pull
+from flowface_ros.fit.second_order import _pulls
 
 
 def test_pull_is_the_contracted_third_derivative(rng) -> None:
@@ -33,20 +33,19 @@ def test_pull_is_the_contracted_third_derivative(rng) -> None:
         0.5 * np.sum(spread * (hessian(place + step) - hessian(place - step))) / (2 * 1e-3)
         for step in 1e-3 * np.eye(3)
     ]
-    found = _pull(place[None], spread[None], spread[None], weight[None], zoom)[0]
+    bend, slope = _pulls(place[None], spread[None], spread[None], weight[None], zoom)
+    found = (bend + slope)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
 
 
-def test_bend_and_slope_take_matrices_of_their_own(rng) -> None:
-    """The pull is linear in both; by the error's covariance it is that of the projection's mean."""
+def test_bend_is_that_of_the_projections_mean(rng) -> None:
     place, weight = np.array([[0.08, -0.05, 0.7]]), np.array([[3.0, 0.7, 2.0]])
     root = rng.normal(size=(3, 3)) * 1e-3
-    spread, none = root @ root.T, np.zeros((1, 3, 3))
-    bend = _pull(place, spread[None], none, weight, 1.0)
-    slope = _pull(place, none, spread[None], weight, 1.0)
-    np.testing.assert_allclose(
-        _pull(place, spread[None], spread[None], weight, 1.0), bend + slope, rtol=1e-12
-    )
+    spread, gain = root @ root.T, rng.normal(size=(1, 3, 3))
+    bend, slope = _pulls(place, spread[None], gain, weight, 1.0)
+    again, double = _pulls(place, spread[None], 2 * gain, weight, 1.0)
+    np.testing.assert_array_equal(again, bend)
+    np.testing.assert_allclose(double, 2 * slope)
     x = place + rng.multivariate_normal(np.zeros(3), spread, 400000)
     shift = (x[:, :2] / x[:, 2:]).mean(axis=0) - place[0, :2] / place[0, 2]
     at = place[0]
