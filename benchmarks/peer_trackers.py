@@ -38,17 +38,16 @@ class Answer:
 
 
 Run = Callable[[Clip, str], Answer]
+Eyes = Callable[[Clip, str], tuple[Aligner, Finder, float]]
+"""Of a clip and mode: aligner, finder, and milliseconds a picture that they took before."""
 
 
 def fitted(
     model: HeadModel,
-    eyes: Callable[[Clip, str], tuple[Aligner, Finder, float]],
+    eyes: Eyes,
     config: TrackerConfig | None = None,
 ) -> Run:
-    """The tracker for a sequence; aligner and fit alone for single pictures.
-
-    eyes: aligner, finder, and milliseconds a picture that they took before.
-    """
+    """The tracker for a sequence; aligner and fit alone for single pictures."""
 
     def run(clip: Clip, mode: str) -> Answer:
         aligner, finder, before_ms = eyes(clip, mode)

@@ -18,6 +18,7 @@ from flowface_ros.align.landmark_net import FaceFinder, FaceLandmarks
 from flowface_ros.align.observation import Observation
 from flowface_ros.align.onnx_session import WEIGHTS_FOLDER, Device
 from flowface_ros.camera.camera import Camera
+from flowface_ros.head.atlas import TexelGrid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 
@@ -68,11 +69,12 @@ class FaceAlignment:
 class Aligner(Protocol):
     """What both aligners offer.
 
-    points: the surface points of every observation. crop_size: pixels a side of the crops that it
-    takes. device: where it runs.
+    points: the surface points of every observation: the texels of `grid`, and the ten iris points
+    if it knows them. crop_size: pixels a side of the crops that it takes. device: where it runs.
     """
 
     points: SurfacePoints
+    grid: TexelGrid
     crop_size: int
     device: Device
 
@@ -104,18 +106,33 @@ def make_aligner(
     grid: int = DEFAULT_GRID,
     weights: Path | None = None,
     runtime: str = "onnx",
+    looks: int = 1,
 ) -> Aligner:
     """The aligner of a name out of `ALIGNERS`, for a head.
 
     device, precision, threads: see `OnnxSession`. grid: texels a side of the `landmarks` aligner;
         a network brings its own. weights: the ONNX file of a network,
         the one that ships when None. runtime: `onnx` or `torch`,
-        of a network.
+        of a network. looks: at each face, one of `LOOKS` in `several_looks.py`.
     Raises ValueError for a bad argument or a file that does not suit the head, DeviceError when
     the device cannot be had.
     """
     if name not in ALIGNERS:
         raise ValueError(f"aligner is {name!r}, allowed are {', '.join(map(repr, ALIGNERS))}")
+    if looks != 1:
+        from flowface_ros.align.several_looks import SeveralLooks
+
+        once = make_aligner(
+            name,
+            model,
+            device=device,
+            precision=precision,
+            threads=threads,
+            grid=grid,
+            weights=weights,
+            runtime=runtime,
+        )
+        return SeveralLooks(once, looks)
     if name == "landmarks":
         from flowface_ros.align.landmarks_aligner import LandmarksAligner
 

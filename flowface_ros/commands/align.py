@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid", type=int, default=48, help="texels a side of --aligner landmarks (default: 48)"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument(
+        "--looks",
+        type=int,
+        default=8,
+        metavar="N",
+        help="crops of each face that the aligner takes the mean of: 1, 2, 4 or 8 (default)",
+    )
     parser.add_argument("--max-faces", type=int, metavar="N", help="draw at most N faces")
     parser.epilog = "The exit status is 1 when no face is found in any picture."
 
@@ -70,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         grid=args.grid,
         weights=args.weights,
+        looks=args.looks,
     )
     finder.warm_up()
     aligner.warm_up()

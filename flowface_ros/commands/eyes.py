@@ -21,6 +21,7 @@ def make_eyes(
     weights: Path | None,
     precision: str = "fp32",
     runtime: str = "onnx",
+    looks: int = 1,
 ) -> tuple[Aligner, FaceFinder]:
     """An aligner, see `make_aligner`, and a face finder on the same device.
 
@@ -40,6 +41,7 @@ def make_eyes(
             grid=grid,
             weights=weights,
             runtime=runtime,
+            looks=looks,
         )
         return made, FaceFinder(device, threads)
     except DeviceError as error:

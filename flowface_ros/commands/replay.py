@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option("--head", dest="head_file", help="head model (default: the built-in one)")
     add_option("--device", help="auto (default), cpu, cuda:N or tensorrt:N")
     add_option("--threads", type=int, help="of a network on the CPU (default: 1)")
+    add_option(
+        "--looks",
+        type=int,
+        metavar="N",
+        help="crops of each face in an image that the aligner takes the mean of: 1, 2, 4 or 8 "
+        "(default); fewer are faster and less exact",
+    )
     add_option("--id-prefix", help="ids are this and a number (default: p)")
     add_option("--max-faces", type=int, help="most heads at a time (default: 4)")
     add_option(
@@ -84,7 +91,7 @@ def options_of(args: argparse.Namespace) -> ReplayOptions:
     from flowface_ros.commands.replay_params import read_params
 
     values = read_params(args.config) if args.config else {}
-    names = ("rig_frame", "aligner", "weights", "head_file", "device", "threads")
+    names = ("rig_frame", "aligner", "weights", "head_file", "device", "threads", "looks")
     given = {name: getattr(args, name) for name in (*names, "id_prefix", "max_faces")}
     given["cameras"] = None if args.cameras is None else tuple(args.cameras)
     given["slop"] = None if args.slop_ms is None else args.slop_ms * 1e-3

@@ -49,6 +49,8 @@ class ReplayOptions:
     device: str = "auto"
     precision: str = "fp32"
     threads: int = 1
+    looks: int = 8
+    """The node's default is 1; nothing waits for a replay."""
     id_prefix: str = "p"
     max_faces: int = 4
     slop: float = 0.01
@@ -130,6 +132,7 @@ def _eyes(options: ReplayOptions, model: HeadModel) -> tuple[Aligner, Finder]:
         weights=Path(options.weights) if options.weights else None,
         precision=options.precision,
         runtime=options.runtime,
+        looks=options.looks,
     )
 
 

@@ -41,6 +41,7 @@ def make_networks(settings: AlignSettings, model: HeadModel) -> Networks:
             grid=settings.grid,
             weights=settings.weights_path,
             runtime=settings.runtime,
+            looks=settings.looks,
         )
         return aligner, FaceFinder(str(aligner.device), threads=settings.threads)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowface_ros.align.aligner import ALIGNERS, DEFAULT_GRID
+from flowface_ros.align.several_looks import check_looks
 from flowface_ros.ros.parameters import CameraTopics, check_camera_names, parameter, table
 from flowface_ros.ros.synchronizer import SynchronizerConfig
 from flowface_ros.track.config import TrackerConfig
@@ -80,6 +81,13 @@ class AlignSettings(NodeSettings):
         "fp32", "of the network aligner; fp16 needs a GPU", choices=("fp32", "fp16"), read_only=True
     )
     threads: int = parameter(1, "CPU threads inside a network", between=(1, 64), read_only=True)
+    looks: int = parameter(
+        1,
+        "crops that the aligner looks at of each face in an image and takes the mean of: 1, 2, 4 "
+        "or 8; more are more exact and take as many times as long",
+        between=(1, 8),
+        read_only=True,
+    )
     allow_cpu_fallback: bool = parameter(
         False, "run on the CPU when the device asked for cannot be had", read_only=True
     )
@@ -89,6 +97,10 @@ class AlignSettings(NodeSettings):
         "each image alone",
         read_only=True,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_looks(self.looks)
 
     @property
     def weights_path(self) -> Path | None:

@@ -297,10 +297,12 @@ def test_the_shipped_parameter_files_are_read(path: Path) -> None:
 
 
 def test_options_have_the_names_and_defaults_of_the_node() -> None:
+    """But for `looks`: nothing waits for a replay."""
     pytest.importorskip("rclpy")
     from flowface_ros.ros.settings import TrackerSettings
 
     node = TrackerSettings()
     for option in fields(ReplayOptions):
-        if option.name != "cameras":
-            assert option.default == getattr(node, option.name), option.name
+        here = getattr(node, option.name)
+        if option.name not in ("cameras", "looks"):
+            assert option.default == here, option.name

@@ -41,11 +41,11 @@ class PeerAligner:
     crop_size = CROP_SIZE
 
     def __init__(self, model: HeadModel, faces: Mapping[bytes, Sequence[Array]]) -> None:
-        grid = texel_grid(model, DEFAULT_GRID)
-        self.points = query_points(model, grid)
+        self.grid = texel_grid(model, DEFAULT_GRID)
+        self.points = query_points(model, self.grid)
         self.device = Device("cpu")
         self._faces = faces
-        self._carry = LandmarkCarry(model, grid)
+        self._carry = LandmarkCarry(model, self.grid)
 
     def detect_faces(
         self,
