@@ -16,6 +16,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
+from flowface_ros.camera import kernels
 from flowface_ros.camera.monotone import InverseTable, first_positive_root
 
 Array = NDArray[np.float64]
@@ -49,28 +50,17 @@ class BrownConrady:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if any(self._k[2:4]) or any(self._k[8:12]):
                 self._max_radius = min(self._max_radius, self._first_fold(radius))
-            distorted = radius * _radial(self._k, radius**2)[0]
+            distorted = radius * kernels.radial(self._k, radius**2)[0]
         self._start = InverseTable(radius, distorted)
 
     def project(self, points: Array) -> tuple[Array, Array, Mask]:
         """Distorted (N, 2) on the z = 1 plane, d distorted / d point (N, 2, 3), valid (N,)."""
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            z = np.where(points[:, 2] > 0, points[:, 2], np.nan)
-            x, y = points[:, 0] / z, points[:, 1] / z
-            x_d, y_d, xx, xy, yx, yy = self._distort(x, y)
-            valid = (x * x + y * y < self._max_radius**2) & (xx * yy - xy * yx > 0)
-            if self._tilt is not None:
-                x_d, y_d, xx, xy, yx, yy, in_front = _apply_tilt(
-                    self._tilt, x_d, y_d, xx, xy, yx, yy
-                )
-                valid &= in_front
-            jacobian = np.empty((len(points), 2, 3))
-            jacobian[:, 0, 0], jacobian[:, 0, 1] = xx / z, xy / z
-            jacobian[:, 1, 0], jacobian[:, 1, 1] = yx / z, yy / z
-            jacobian[:, 0, 2] = -(xx * x + xy * y) / z
-            jacobian[:, 1, 2] = -(yx * x + yy * y) / z
-        distorted = np.stack([x_d, y_d], axis=-1)
-        return distorted, jacobian, valid & np.isfinite(x_d + y_d)
+        count = len(points)
+        distorted, jacobian = np.empty((count, 2)), np.empty((count, 2, 3))
+        valid = np.empty(count, bool)
+        limit = self._max_radius**2
+        kernels.project(points, self._k, self._tilt, limit, distorted, jacobian, valid)
+        return distorted, jacobian, valid
 
     def unproject(self, distorted: Array) -> tuple[Array, Mask]:
         """Unit rays (N, 3) through distorted points (N, 2) of the z = 1 plane, and valid (N,)."""
@@ -95,7 +85,8 @@ class BrownConrady:
         Further out, points may have the right orientation again but pixels that nearer ones have.
         """
         direction = np.linspace(0.0, 2 * np.pi, _DIRECTIONS, endpoint=False)[:, None]
-        _, _, xx, xy, yx, yy = self._distort(radius * np.cos(direction), radius * np.sin(direction))
+        along = radius * np.cos(direction), radius * np.sin(direction)
+        _, _, xx, xy, yx, yy = kernels.distort(self._k, *along)
         folded = ~(xx * yy - xy * yx > 0).all(axis=0)
         return float(radius[np.argmax(folded) - 1]) if folded.any() else np.inf
 
@@ -115,7 +106,7 @@ class BrownConrady:
             step = goal * np.where(radius > 0, self._start(radius) / radius, 1.0)[going]
             for _ in range(_ITERATIONS):
                 trial = base + step
-                x_d, y_d, xx, xy, yx, yy = self._distort(*trial)
+                x_d, y_d, xx, xy, yx, yy = kernels.distort(self._k, *trial)
                 error_x, error_y = x_d - goal[0], y_d - goal[1]
                 determinant = xx * yy - xy * yx
                 error = np.maximum(np.abs(error_x), np.abs(error_y))
@@ -134,44 +125,6 @@ class BrownConrady:
                     if not len(going):
                         break
         return solution, np.isfinite(solution[:, 0])
-
-    def _distort(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """x_d, y_d before the tilt, and d x_d/dx, d x_d/dy, d y_d/dx, d y_d/dy."""
-        p1, p2 = self._k[2:4]
-        s1, s2, s3, s4 = self._k[8:12]
-        squared = x * x + y * y
-        radial, slope = _radial(self._k, squared)
-        x_d = x * radial + 2 * p1 * x * y + p2 * (squared + 2 * x * x)
-        y_d = y * radial + p1 * (squared + 2 * y * y) + 2 * p2 * x * y
-        mixed = 2 * (slope * x * y + p1 * x + p2 * y)
-        xx = radial + 2 * slope * x * x + 2 * p1 * y + 6 * p2 * x
-        yy = radial + 2 * slope * y * y + 6 * p1 * y + 2 * p2 * x
-        if not (s1 or s2 or s3 or s4):
-            return x_d, y_d, xx, mixed, mixed, yy
-        prism_x, prism_y = 2 * s1 + 4 * s2 * squared, 2 * s3 + 4 * s4 * squared
-        x_d = x_d + squared * (s1 + s2 * squared)
-        y_d = y_d + squared * (s3 + s4 * squared)
-        return (
-            x_d,
-            y_d,
-            xx + prism_x * x,
-            mixed + prism_x * y,
-            mixed + prism_y * x,
-            yy + prism_y * y,
-        )
-
-
-def _radial(k: tuple[float, ...], squared: Array) -> tuple[Array, Array]:
-    """f(s) and f'(s) at s = squared radius."""
-    k1, k2, _, _, k3, k4, k5, k6 = k[:8]
-    numerator = 1 + squared * (k1 + squared * (k2 + squared * k3))
-    numerator_slope = k1 + squared * (2 * k2 + squared * 3 * k3)
-    if not (k4 or k5 or k6):
-        return numerator, numerator_slope
-    denominator = 1 + squared * (k4 + squared * (k5 + squared * k6))
-    denominator_slope = k4 + squared * (2 * k5 + squared * 3 * k6)
-    radial = numerator / denominator
-    return radial, (numerator_slope - radial * denominator_slope) / denominator
 
 
 def _fold_radius(k: tuple[float, ...]) -> float:
@@ -201,23 +154,3 @@ def _tilt_homography(tau_x: float, tau_y: float) -> Array:
         [[rotation[2, 2], 0, -rotation[0, 2]], [0, rotation[2, 2], -rotation[1, 2]], [0, 0, 1]]
     )
     return onto_plane @ rotation
-
-
-def _apply_tilt(
-    tilt: Array, x: Array, y: Array, xx: Array, xy: Array, yx: Array, yy: Array
-) -> tuple[Array, Array, Array, Array, Array, Array, Mask]:
-    """Tilted x, y, the chained derivatives, and where the point lies before the tilted sensor."""
-    depth = tilt[2, 0] * x + tilt[2, 1] * y + tilt[2, 2]
-    u = (tilt[0, 0] * x + tilt[0, 1] * y + tilt[0, 2]) / depth
-    v = (tilt[1, 0] * x + tilt[1, 1] * y + tilt[1, 2]) / depth
-    u_x, u_y = ((tilt[0, i] - u * tilt[2, i]) / depth for i in (0, 1))
-    v_x, v_y = ((tilt[1, i] - v * tilt[2, i]) / depth for i in (0, 1))
-    return (
-        u,
-        v,
-        u_x * xx + u_y * yx,
-        u_x * xy + u_y * yy,
-        v_x * xx + v_y * yx,
-        v_x * xy + v_y * yy,
-        depth > 0,
-    )
