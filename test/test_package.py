@@ -43,6 +43,35 @@ def test_notice_names_every_vendored_binary_with_its_hash() -> None:
         assert lines[lines.index(name) + 1] == f"sha256 {digest}", name
 
 
+def test_data_files_are_in_the_wheel_and_in_the_source_distribution() -> None:
+    data = {
+        path.suffix
+        for path in (ROOT / "flowface_ros").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".so", ".nbi", ".nbc")
+    }
+    assert data
+    wheel, source = (ROOT / "setup.py").read_text(), (ROOT / "MANIFEST.in").read_text()
+    (listed,) = [line for line in source.splitlines() if line.startswith("recursive-include flow")]
+    for suffix in data:
+        assert f'"**/*{suffix}"' in wheel, suffix
+        assert f"*{suffix}" in listed.split(), suffix
+
+
+@pytest.mark.slow
+def test_every_benchmark_that_make_runs_takes_its_options() -> None:
+    dry = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True)
+    programs = [word for word in dry.stdout.split() if word.startswith("benchmarks/")]
+    assert len(programs) > 10
+    for program in programs:
+        text = subprocess.run(
+            [sys.executable, ROOT / program.rstrip(";"), "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert "--json" in text and "--quick" in text, program
+
+
 @pytest.mark.slow
 def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     """`pip install .` into a fresh environment, used from another folder."""

@@ -6,7 +6,6 @@ What the tools measure that embed the network's points on the head and learn how
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,6 +32,7 @@ from flowface_ros.synth.scene.expressions import ExpressionCurves
 from flowface_ros.synth.scene.picture import RenderedImage, render_scene
 from flowface_ros.synth.scene.sensor import sample_sensor
 from flowface_ros.synth.things.occluders import sample_occluder
+from flowface_ros.threads import available_cores
 
 _TEXTURE_SIZE = 256
 _HAIR_STRANDS = 2500
@@ -109,8 +109,7 @@ def face_views(
     views: pictures of each person. pictures: keep the images and what is seen in them.
     """
     jobs = [_Job(i, seed, views, ranges, pictures) for i in range(identities)]
-    cores = len(os.sched_getaffinity(0))
-    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+    with multiprocessing.get_context("spawn").Pool(available_cores()) as pool:
         made = pool.imap(_views_of, jobs)
         for group in tqdm(made, total=identities, desc=label, unit="person", dynamic_ncols=True):
             yield from group
