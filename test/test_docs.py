@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -97,6 +98,19 @@ def test_python_on_the_pages_runs(page: str, monkeypatch: pytest.MonkeyPatch) ->
     names |= {name: np.array([[640.0, 360.0]]) for name in ("pixels_left", "pixels_middle")}
     for block in (DOCS / f"{page}.md").read_text().split("```python\n")[1:]:
         exec(block.split("```")[0], names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["synth", "renderer", "network"])
+def test_examples_run(name: str, tmp_path: Path) -> None:
+    """Those that are whole programs."""
+    if name == "network":
+        pytest.importorskip("torch")
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / f"{name}.md").read_text(), re.DOTALL)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow
