@@ -176,7 +176,10 @@ def run(quick: bool) -> dict[str, list[dict[str, Any]]]:
         found = [judge(aligner, finder, shot, shot.image) for shot in resized]
         sizes.append({"face, px": size, **_mean(found)})
     people = f"aligner `{ALIGNER}`, {count} people"
-    return {f"Conditions, {people}; faces {FACE_PX} px high": rows, f"Size, {people}": sizes}
+    return {
+        f"Conditions, {people}; faces {FACE_PX} px high": rows,
+        f"Size of the face, {people}": sizes,
+    }
 
 
 def _resized(shot: Shot, face_px: int) -> Shot:
