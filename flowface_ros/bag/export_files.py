@@ -136,8 +136,11 @@ def _angles(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 def timecode(stamp_ns: int, period_s: float) -> str:
     """HH:MM:SS:FF.fff, the time of day in UTC; FF counts frames of the period."""
     seconds, rest = divmod(stamp_ns, 1_000_000_000)
+    frame = round(rest * 1e-9 / period_s, 3)
+    if frame * period_s > 1 - 1e-9:  # rounded up to the next second
+        seconds, frame = seconds + 1, 0.0
     clock = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{clock:%H:%M:%S}:{rest * 1e-9 / period_s:06.3f}"
+    return f"{clock:%H:%M:%S}:{frame:06.3f}"
 
 
 def export_flame(tracks: BagTracks, folder: Path) -> list[Path]:

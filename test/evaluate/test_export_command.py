@@ -118,6 +118,7 @@ def test_timecode() -> None:
     noon = 12 * 3600 * 10**9
     assert timecode(noon + 61 * 10**9 + 500_000_000, 1 / 30) == "12:01:01:15.000"
     assert timecode(noon + 16_666_667, 1 / 30) == "12:00:00:00.500"
+    assert timecode(noon - 1_000, 1 / 30) == "12:00:00:00.000", "there is no frame 30"
 
 
 def read_accessor(file: GLTF2, index: int) -> np.ndarray:
