@@ -67,13 +67,16 @@ def write_sheet(answers: Answers, path: Path, rows: int = SHEET_ROWS) -> None:
 
     Raises ValueError when no answer has a head.
     """
-    shown = [(s, views) for s, views in answers.moments() if all(view.heads for view in views)]
+    shown = [stamp for stamp, views in answers.moments() if all(view.heads for view in views)]
     if not shown:
         raise ValueError(f"no head was tracked in {answers.bag}")
-    chosen = np.linspace(0, len(shown) - 1, min(rows, len(shown)) + 1)[1:].round().astype(int)
+    places = np.linspace(0, len(shown) - 1, min(rows, len(shown)) + 1)[1:].round().astype(int)
+    chosen = [shown[place] for place in places]
+    # Read again, lest all images of a recording be held at a time.
+    views_at = {stamp: views for stamp, views in answers.moments() if stamp in chosen}
     start_ns = int(answers.tracking.stamps_ns[0])
-    titles = [f"{(shown[row][0] - start_ns) * 1e-9:.2f} s" for row in chosen]
-    sheet = contact_sheet(load_builtin_head(), [shown[row][1] for row in chosen], titles)
+    titles = [f"{(stamp - start_ns) * 1e-9:.2f} s" for stamp in chosen]
+    sheet = contact_sheet(load_builtin_head(), [views_at[stamp] for stamp in chosen], titles)
     path.write_bytes(encode_png(sheet))
 
 
