@@ -58,9 +58,8 @@ class SteadyError:
         self._unknowns = replace(all_unknowns(model), shape=())
         self._box = box(model, self._unknowns)
         self._prior = static_sigmas(model, priors)[: self._unknowns.size] ** -2.0
-        together = np.concatenate([config.shift, config.turn, [config.scale]])
-        self._together = similarity_modes(places) * together
-        self._own_modes = similarity_modes(places)[:, :, 3:7]
+        self._places = places
+        self._together = np.array([*config.shift, *config.turn, config.scale])
         self._front = np.array([*config.view_turn, 0.0])
         self._side = np.array([*config.side_turn, config.side_scale])
         self._axes = np.sqrt(config.field_variance)
@@ -83,14 +82,14 @@ class SteadyError:
         hessian = factor * (jacobian.reshape(-1, n).T @ weighted.reshape(-1, n))
         hessian[np.diag_indices(n)] += self._prior[free]
         head = rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck)
-        pull = head.T @ weighted
-        forces = self._forces(pull, self._sizes(problem, information))
+        forces = self._shared_forces(head.T @ weighted, information, problem)
         sides = side_of_views(problem.views, head, state.translation)
         for own, side in zip(by_view, sides, strict=True):
-            modes = self._own_modes * np.hypot(self._front, side * self._side)
-            if modes.any():
-                view_pull = (head.T @ own @ jacobian).reshape(-1, n)
-                forces = np.concatenate([forces, view_pull.T @ modes.reshape(-1, 4)], axis=1)
+            deviations = np.hypot(self._front, side * self._side)
+            if deviations.any():
+                modes = similarity_modes(self._places, own)[:, :, 3:] * deviations
+                pull = (head.T @ own @ jacobian).reshape(-1, n)
+                forces = np.hstack([forces, pull.T @ modes.reshape(-1, 4)])
         moved = cho_solve(cho_factor(hessian), factor * forces)
         covariance = np.zeros((vector_size(problem.model),) * 2)
         covariance[np.ix_(free, free)] = moved @ moved.T
@@ -101,11 +100,13 @@ class SteadyError:
         each = problem.views.information_by_view(points, self._rows, problem.nu, scale)
         return each[:, :, UPPER]
 
-    def _forces(self, pull: Array, size: Array) -> Array:
-        """(n, modes) sum_v B_v^T M_v D_v of pull (m, 3, n) in the head's axes."""
+    def _shared_forces(self, pull: Array, information: Array, problem: Problem) -> Array:
+        """(n, modes) sum_v B_v^T M_v D_v of what all views have alike, for pull (m, 3, n) in the
+        head's axes and information (m, 3, 3)."""
         n = pull.shape[2]
-        together = pull.reshape(-1, n).T @ self._together.reshape(-1, 7)
-        scaled = self._field * size[:, None]
+        modes = similarity_modes(self._places, information) * self._together
+        together = pull.reshape(-1, n).T @ modes.reshape(-1, 7)
+        scaled = self._field * self._sizes(problem, information)[:, None]
         field = [self._axes[a] * (pull[:, a].T @ scaled) for a in range(3) if self._axes[a]]
         return np.concatenate([together, *field], axis=1)
 
@@ -126,10 +127,12 @@ def side_of_views(views: Views, head: Array, place: Array) -> Array:
     return side
 
 
-def similarity_modes(places: Array) -> Array:
+def similarity_modes(places: Array, information: Array) -> Array:
     """(m, 3, 7): displacements of places (m, 3) by a shift along and a turn about each axis, and by
-    a change of size about their middle."""
-    arm = places - places.mean(axis=0)
+    a change of size, about the middle of what is known of them, information (m, 3, 3): a view is
+    wrong about how a face is turned without being wrong about where it is."""
+    weights = np.trace(information, axis1=1, axis2=2)
+    arm = places - np.average(places, axis=0, weights=weights)
     shift = np.broadcast_to(np.eye(3), (len(places), 3, 3))
     turn = np.stack([np.cross(axis, arm) for axis in np.eye(3)], axis=-1)
     return np.concatenate([shift, turn, arm[:, :, None]], axis=2)

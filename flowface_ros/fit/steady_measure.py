@@ -88,10 +88,10 @@ def measure_steady(
     if min(map(len, people)) < 2:
         raise ValueError("people must be seen by at least 2 views each")
     places = neutral_places(model, points)
-    modes = similarity_modes(places)
     together, rest, own = [], [], []
     for views in people:
         person = reduce(add, views)
+        modes = similarity_modes(places, person.information)
         displacement, size = _displacement(person)
         root = np.linalg.cholesky(person.information + _ridge(person)).swapaxes(1, 2)
         rows = (root @ modes).reshape(-1, modes.shape[2])
@@ -101,7 +101,7 @@ def measure_steady(
         rest.append((displacement - modes @ amounts) / size[:, None])
         # The mean of V views is nearer to each of them than what they have in common.
         apart = np.sqrt(len(views) / (len(views) - 1))
-        turns = np.array([apart * _own(view, modes, amounts)[3:6] for view in views])
+        turns = np.array([apart * _own(view, places, modes @ amounts)[3:6] for view in views])
         own.append(np.mean(np.square(turns), axis=0))
     variances = np.mean(np.square(together), axis=0)
     # What views have on their own is in their mean too.
@@ -110,7 +110,7 @@ def measure_steady(
     deviation = np.sqrt(variances)
     variance, length = _field(places, np.array(rest))
     field = field_modes(places, length)[:, None, :, None] * np.diag(np.sqrt(variance))[:, None, :]
-    front, side = _by_side(alone, modes, modes * deviation, field.reshape(*places.shape, -1))
+    front, side = _by_side(alone, places, deviation, field.reshape(*places.shape, -1))
     return SteadyConfig(
         shift=_three(deviation[:3]),
         turn=_three(deviation[3:6]),
@@ -127,33 +127,39 @@ def _three(values: Array) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _own(view: PointErrors, modes: Array, amounts: Array) -> Array:
-    """(7,) by which one view has the points moved beyond the amounts (7,) that all views have."""
-    pulled = view.vector - np.einsum("nij,nj->ni", view.information, modes @ amounts)
-    hessian = np.einsum("nik,nij,njl->kl", modes, view.information, modes)
+def _own(view: PointErrors, places: Array, known: Array) -> Array:
+    """(7,) by which one view has the points (N, 3) moved beyond known displacements (N, 3)."""
+    left = view.vector - np.einsum("nij,nj->ni", view.information, known)
+    gain, _ = _view_gain(view, places)
+    return gain @ left.reshape(-1)
+
+
+def _view_gain(view: PointErrors, places: Array) -> tuple[Array, Array]:
+    """(7, 3 N) from forces on the points to their shift, turn and scale as one view tells these,
+    and their modes (N, 3, 7)."""
+    modes = similarity_modes(places, view.information)
+    flat = modes.reshape(-1, modes.shape[2])
+    hessian = flat.T @ (view.information @ modes).reshape(flat.shape)
     hessian += np.diag(_VIEW_DEVIATION**-2.0)
-    return np.asarray(np.linalg.solve(hessian, np.einsum("nik,ni->k", modes, pulled)))
+    return np.linalg.solve(hessian, flat.T), modes
 
 
 def _by_side(
-    alone: Sequence[PointErrors], modes: Array, together: Array, field: Array
+    alone: Sequence[PointErrors], places: Array, together: Array, field: Array
 ) -> tuple[Array, Array]:
-    """(4,) and (4,) standard deviations of turn and scale that single views have beyond what errors
-    together (N, 3, 7), and a field (N, 3, q) times their size, do to them: from the front, and what
+    """(4,) and (4,) deviations of turn and scale that single views have beyond what amounts
+    together (7,), and a field (N, 3, q) times their size, do to them: from the front, and what
     grows with the side.
 
     Squares are regressed on 1 and the fourth power of the sine, weighted by what is expected.
     """
     rows, squares = [], []
     for view in alone:
-        weighted = (view.information @ modes).reshape(-1, modes.shape[2])
-        inverse = np.linalg.inv(
-            modes.reshape(weighted.shape).T @ weighted + np.diag(_VIEW_DEVIATION**-2.0)
-        )
+        gain, modes = _view_gain(view, places)
         _, size = _displacement(view)
-        known = [together, field * size[:, None, None]]
-        shared = np.hstack([inverse @ weighted.T @ d.reshape(len(weighted), -1) for d in known])
-        found = _own(view, modes, np.zeros(7))
+        shared = np.concatenate([modes * together, field * size[:, None, None]], axis=2)
+        shared = gain @ (view.information @ shared).reshape(gain.shape[1], -1)
+        found = gain @ view.vector.reshape(-1)
         rows.append([1.0, view.side**2])
         squares.append((found**2 - np.square(shared).sum(axis=1))[3:])
     design, deviations = np.array(rows), []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.fit.agreement import with_belief
 from flowface_ros.fit.identity import IdentityEstimator
 from flowface_ros.fit.motion import MotionFilter
 from flowface_ros.fit.priors import ShapeBelief, StatePrior
@@ -46,7 +47,7 @@ class Person:
         self.id = id
         self.frozen = False
         """Whether the shape stays as it is."""
-        self._config = config
+        self._model, self._config = model, config
         motion = replace(config.motion, longest_gap=config.coast_time_s)
         self._motion = MotionFilter(model, motion, config.fit.priors)
         self._identity = IdentityEstimator(model, shape, config.identity)
@@ -94,13 +95,14 @@ class Person:
     def take(self, moment: Moment, measurement: Measurement) -> None:
         """Take in this set's measurement."""
         result = measurement.result
+        if result.unknowns is not None and len(result.unknowns.shape) > 0:
+            if self._identity.add(measurement.observations, measurement.rig, result):
+                self._keyframe_ns = moment.stamp_ns
+            result = with_belief(self._model, result, self.shape)
         try:
             self._motion.update(moment.stamp_ns, result)
         except np.linalg.LinAlgError:
             self._motion.reset()
-        has_shape = result.unknowns is not None and len(result.unknowns.shape) > 0
-        if has_shape and self._identity.add(measurement.observations, measurement.rig, result):
-            self._keyframe_ns = moment.stamp_ns
         self._sets += 1
         self._seen = _Seen(
             moment.stamp_ns,
