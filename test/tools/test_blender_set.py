@@ -17,7 +17,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from blender_scenes.arrays import digest, scene_arrays, write_scene  # noqa: E402
 from blender_scenes.brows import brow_strands  # noqa: E402
+from blender_scenes.develop import Darkroom  # noqa: E402
 from blender_scenes.sampling import Scene, sample_scene, yaw_deg  # noqa: E402
+from blender_scenes.sheet import draw_sheet  # noqa: E402
 
 from flowface_ros.align.embedding import SKIN_POINTS, landmark_points  # noqa: E402
 from flowface_ros.head.evaluator import SurfaceEvaluator  # noqa: E402
@@ -25,6 +27,8 @@ from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
 from flowface_ros.head.state import neutral_state  # noqa: E402
 from flowface_ros.synth.render.raster import rasterize  # noqa: E402
+from flowface_ros.synth.things.occluders import sample_occluder  # noqa: E402
+from flowface_ros.train.picture_set import read_picture  # noqa: E402
 
 MODEL = load_builtin_head()
 LANDMARKS = SurfaceEvaluator(MODEL, landmark_points(MODEL)[:SKIN_POINTS])
@@ -79,6 +83,52 @@ def test_brows_grow_where_brows_are(scene: Scene) -> None:
     member = np.isin(triangles, MODEL.vertex_groups["brows"]).any(axis=1)
     assert len(triangles) > 50 and member.mean() > 0.8
     np.testing.assert_array_equal(brow_strands(scene.person)[0].strands.points, look.strands.points)
+
+
+@pytest.fixture(scope="module")
+def finished(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scene's picture 0, with a thing before the face as 1, and taken coarsely as 2; all of
+    them of noise where Blender's light should be."""
+    folder = tmp_path_factory.mktemp("pictures")
+    face = np.ones(SKIN_POINTS, bool)
+    darkroom = Darkroom(LANDMARKS, face, LANDMARKS, 5)
+    light = np.random.default_rng(0).uniform(0, 0.6, (256, 256, 3))
+    head = LANDMARKS.positions(scene.state).mean(axis=0)
+    thing = sample_occluder(np.random.default_rng(3), head, np.zeros(3))
+    plain = replace(scene, occluders=(), small=False)
+    darkroom.finish(folder, 0, plain, light)
+    darkroom.finish(folder, 1, replace(plain, occluders=(thing,)), light)
+    darkroom.finish(folder, 2, replace(plain, small=True), light)
+    return folder
+
+
+def test_truth_is_the_projected_surface(scene: Scene, finished: Path) -> None:
+    picture = read_picture(finished / "000000.npz")
+    expected, _ = scene.camera.project(LANDMARKS.positions(picture.head))
+    np.testing.assert_allclose(picture.position_px, expected, atol=1e-3)
+    assert 0.2 < picture.visible.mean() < 0.95
+    assert picture.labels.yaw_deg == scene.yaw_deg and picture.labels.things == ()
+
+
+def test_things_before_the_face_cover_it(finished: Path) -> None:
+    plain, covered = (read_picture(finished / f"00000{k}.npz") for k in (0, 1))
+    assert covered.visible.sum() < plain.visible.sum()
+    assert not (covered.visible & ~plain.visible).any()
+    assert covered.labels.covered > plain.labels.covered >= 0
+    assert len(covered.labels.things) == 1
+
+
+def test_small_pictures_are_coarse(finished: Path) -> None:
+    plain, small = (read_picture(finished / f"00000{k}.npz") for k in (0, 2))
+    steps = [np.abs(np.diff(p.image.astype(float), axis=1)).mean() for p in (plain, small)]
+    assert steps[1] < 0.35 * steps[0]
+    assert small.labels.camera == "small" and small.labels.face_px == 48
+    assert "small" in small.labels.groups() and plain.labels.face_px > 100
+
+
+def test_contact_sheet_is_small_enough_for_a_page(finished: Path, tmp_path: Path) -> None:
+    draw_sheet(tmp_path / "sheet.jpg", finished)
+    assert 5_000 < (tmp_path / "sheet.jpg").stat().st_size <= 300_000
 
 
 @pytest.mark.slow
