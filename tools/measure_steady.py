@@ -85,7 +85,7 @@ def _chosen(count: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--aligner", choices=ALIGNERS, default=ALIGNERS[0])
-    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--people", type=int, default=90)
     parser.add_argument("--moments", type=int, default=5, help="of each person")
     parser.add_argument("--seed", type=int, default=100_000, help="of the first person")
     args = parser.parse_args()

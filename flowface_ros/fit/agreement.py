@@ -37,7 +37,7 @@ def with_belief(model: HeadModel, result: FitResult, belief: ShapeBelief) -> Fit
     unknowns = replace(result.unknowns, shape=())
     n, shape = unknowns.size, result.unknowns.slices["shape"]
     hessian = posterior.information
-    follow = -np.linalg.solve(hessian[:n, :n], hessian[:n, shape])
+    follow = np.asarray(-np.linalg.solve(hessian[:n, :n], hessian[:n, shape]), np.float64)
     step = follow @ (belief.mean - result.state.shape)[solved]
     low, high = box(model, unknowns)
     here = values(result.state, unknowns)

@@ -88,27 +88,14 @@ def measure_steady(
     if min(map(len, people)) < 2:
         raise ValueError("people must be seen by at least 2 views each")
     places = neutral_places(model, points)
-    together, rest, own = [], [], []
-    for views in people:
-        person = reduce(add, views)
-        modes = similarity_modes(places, person.information)
-        displacement, size = _displacement(person)
-        root = np.linalg.cholesky(person.information + _ridge(person)).swapaxes(1, 2)
-        rows = (root @ modes).reshape(-1, modes.shape[2])
-        seen = (root @ displacement[:, :, None]).reshape(-1)
-        amounts = np.asarray(np.linalg.lstsq(rows, seen, rcond=None)[0], np.float64)
-        together.append(amounts)
-        rest.append((displacement - modes @ amounts) / size[:, None])
-        # The mean of V views is nearer to each of them than what they have in common.
-        apart = np.sqrt(len(views) / (len(views) - 1))
-        turns = np.array([apart * _own(view, places, modes @ amounts)[3:6] for view in views])
-        own.append(np.mean(np.square(turns), axis=0))
+    found = [_person_errors(views, places) for views in people]
+    together, rest, own = (np.array(values) for values in zip(*found, strict=True))
     variances = np.mean(np.square(together), axis=0)
     # What views have on their own is in their mean too.
     mean_views = np.mean([len(views) for views in people])
     variances[3:6] = np.maximum(variances[3:6] - np.mean(own, axis=0) / mean_views, 0.0)
     deviation = np.sqrt(variances)
-    variance, length = _field(places, np.array(rest))
+    variance, length = _field(places, rest)
     field = field_modes(places, length)[:, None, :, None] * np.diag(np.sqrt(variance))[:, None, :]
     front, side = _by_side(alone, places, deviation, field.reshape(*places.shape, -1))
     return SteadyConfig(
@@ -121,6 +108,23 @@ def measure_steady(
         field_variance=variance,
         field_length=length,
     )
+
+
+def _person_errors(views: Sequence[PointErrors], places: Array) -> tuple[Array, Array, Array]:
+    """Of one person: amounts (7,) of all points together, what is left of the points (N, 3) over
+    their size, and the mean square (3,) of the turns that views have on their own."""
+    person = reduce(add, views)
+    modes = similarity_modes(places, person.information)
+    displacement, size = _displacement(person)
+    root = np.linalg.cholesky(person.information + _ridge(person)).swapaxes(1, 2)
+    rows = (root @ modes).reshape(-1, modes.shape[2])
+    seen = (root @ displacement[:, :, None]).reshape(-1)
+    amounts = np.asarray(np.linalg.lstsq(rows, seen, rcond=None)[0], np.float64)
+    rest = (displacement - modes @ amounts) / size[:, None]
+    # The mean of V views is nearer to each of them than what they have in common.
+    apart = np.sqrt(len(views) / (len(views) - 1))
+    turns = np.array([apart * _own(view, places, modes @ amounts)[3:6] for view in views])
+    return amounts, rest, np.mean(np.square(turns), axis=0)
 
 
 def _three(values: Array) -> tuple[float, float, float]:
@@ -141,7 +145,8 @@ def _view_gain(view: PointErrors, places: Array) -> tuple[Array, Array]:
     flat = modes.reshape(-1, modes.shape[2])
     hessian = flat.T @ (view.information @ modes).reshape(flat.shape)
     hessian += np.diag(_VIEW_DEVIATION**-2.0)
-    return np.linalg.solve(hessian, flat.T), modes
+    gain: Array = np.asarray(np.linalg.solve(hessian, flat.T), np.float64)
+    return gain, modes
 
 
 def _by_side(
@@ -168,7 +173,7 @@ def _by_side(
         weights = 1 / (expected + 0.1 * np.abs(values).mean())
         fitted = np.linalg.lstsq(design * weights[:, None], values * weights, rcond=None)[0]
         deviations.append(np.sqrt(np.maximum(fitted, 0.0)))
-    front, side = np.transpose(deviations)
+    front, side = np.transpose(np.array(deviations, np.float64))
     return front, side
 
 
