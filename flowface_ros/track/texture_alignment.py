@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_BLUR_PX = 1.0
+_BLUR_PX = 0.6
 """Standard deviation by which crops are blurred before: what is sharper has no useful gradient."""
 _NOISE = np.float32(3.0)
 """Standard deviation of intensities, of 255."""
@@ -115,7 +115,7 @@ def align_texture(
     detail: Detail,
     seen: Mask,
     references: Sequence[Reference],
-    places: Array,
+    places: NDArray,
     motions: Floats,
     start: Array,
     smoother: Smoother,

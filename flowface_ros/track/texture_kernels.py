@@ -65,6 +65,16 @@ def facing(points, normals, eye, skull, out):
 
 
 @simd
+def spread(rows, shares, values, out):
+    """Fills out (Q, C) with means of values (N, C): of rows (Q, 4), by shares (Q, 4)."""
+    for q in range(len(rows)):
+        a, b, c, d = shares[q, 0], shares[q, 1], shares[q, 2], shares[q, 3]
+        i, j, k, n = rows[q, 0], rows[q, 1], rows[q, 2], rows[q, 3]
+        for m in range(values.shape[1]):
+            out[q, m] = a * values[i, m] + b * values[j, m] + c * values[k, m] + d * values[n, m]
+
+
+@simd
 def _bilinear(picture, x, y):
     """A picture (H, W) at a place; its border goes on outside."""
     height, width = picture.shape

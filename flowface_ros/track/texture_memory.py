@@ -99,16 +99,16 @@ class TextureMemory:
         if references := self._references(view.direction):
             self._amounts = align_texture(
                 detail,
-                view.seen,
+                view.fine_seen,
                 references,
-                places,
-                view.motions,
+                skin.fine(places),
+                view.fine_motions,
                 self._amounts,
                 skin.smoother,
                 1.0 if alone else _TRUST_IN_RIGS,
             )
         places = places + moved(view.motions, self._amounts)
-        reference = Reference(detail.values_at(places), view.seen)
+        reference = Reference(detail.values_at(skin.fine(places)), view.fine_seen)
         self._remember(_Look(observation.stamp_ns, reference, view.direction))
         shift = np.zeros((skin.count, 2))
         shift[skin.rows] = places - said

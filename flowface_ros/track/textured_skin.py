@@ -12,6 +12,7 @@ from flowface_ros import rigid
 from flowface_ros.align.crop import Crop
 from flowface_ros.align.embedding import parted_positions
 from flowface_ros.camera.camera import Camera
+from flowface_ros.head.atlas import TexelGrid, texel_grid, texel_interpolation
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.normals import vertex_normals
@@ -31,6 +32,10 @@ _OF_HEAD = ("neck", "jaw", "left_eye", "right_eye", "expression", "shape")
 _LEAST_COSINE = 0.2
 """Of the angle between the skin and the direction to the camera; skin seen more from the side is
 left out: the background is too near."""
+_FINER = 2
+"""Times as many texels a side as the aligner has: its texels are wider than skin's detail."""
+_SLIT = 3.0
+"""Neighbouring points that are farther apart than usual by this are on two lids or lips."""
 _LIGHT_M = 0.015
 """Standard deviation of the neighbourhood over which light is taken to change alike."""
 _PLACE_M, _TURN_RAD = 0.005, 0.03
@@ -46,17 +51,20 @@ _KEPT = 4
 class SkinView:
     """A face's N points, and the aligner's R others, as a camera would see a head.
 
-    places: (N, 2) crop pixels. seen: (N,) whether a point faces the camera.
+    places: (N, 2) crop pixels.
     direction: (3,) of the camera as the skull sees it, unit length.
     motions: (N, 2, M), other_motions: (R, 2, 6) crop pixels by which one standard deviation of each
     motion moves the points; the others move with the pose alone.
+    fine_seen: (Q,) which of the places that are compared face the camera. fine_motions: (Q, 2, M)
+    as motions, of these.
     """
 
     places: Array
-    seen: Mask
     direction: Array
     motions: Floats
     other_motions: Floats
+    fine_seen: Mask
+    fine_motions: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +90,15 @@ class _Posed:
 class TexturedSkin:
     """Made once for an aligner; serves all people and cameras. Not for several threads at once."""
 
-    def __init__(self, model: HeadModel, points: SurfacePoints) -> None:
-        """points: of the aligner's answers, whose skin's atlas the model must wear."""
+    def __init__(self, model: HeadModel, points: SurfacePoints, grid: TexelGrid) -> None:
+        """points: of the aligner's answers, whose skin's atlas the model must wear; first the
+        texels of grid."""
         self.count = len(points)
         self.rows = _face_rows(model, points)
         self.others = np.setdiff1d(np.arange(self.count), self.rows)
         face = points[self.rows]
-        self.smoother = Smoother(parted_positions(model, face), _LIGHT_M)
+        self.between = Between(model, grid, self.rows)
+        self.smoother = Smoother(self.between.parted, _LIGHT_M)
         self._face = SurfaceEvaluator(model, face, precise=False)
         self._others = SurfaceEvaluator(model, points[self.others], precise=False)
         expressions = tuple(range(model.expression_count))
@@ -122,13 +132,23 @@ class TexturedSkin:
         crop_from_image = np.asarray(np.linalg.inv(crop.image_from_crop[:, :2]), np.float64)
         turns = crop_from_image, camera_from_head[:3, :3], rotation
         still = np.empty((len(self.others), 3, 0))
+        motions = self._motions(lens[:face], posed.points[:face], posed.jacobian, *turns)
         return SkinView(
             crop.to_crop(pixels[:face]),
-            cosine > _LEAST_COSINE,
             direction / np.linalg.norm(direction),
-            self._motions(lens[:face], posed.points[:face], posed.jacobian, *turns),
+            motions,
             self._motions(lens[face:], posed.points[face:], still, *turns),
+            self.fine(cosine) > _LEAST_COSINE,
+            self.fine(motions),
         )
+
+    def fine(self, values: NDArray) -> Floats:
+        """(Q, ...) at the places that are compared, of values (N, ...) at the face's points."""
+        rows, shares = self.between.rows, self.between.shares
+        flat = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
+        out = np.empty((len(rows), flat.shape[1]), np.float32)
+        kernels.spread(rows, shares, flat, out)
+        return out.reshape(-1, *values.shape[1:])
 
     def _motions(self, lens: Array, points: Array, jacobian: Array, *turns: Array) -> Floats:
         """(n, 2, 6 + L), see `kernels.motions`."""
@@ -147,6 +167,29 @@ class TexturedSkin:
         points = np.concatenate([face, self._others.positions(still)])
         self._posed.appendleft(_Posed(still, points, face.mean(axis=0), jacobian))
         return self._posed[0]
+
+
+class Between:
+    """Places between an aligner's points of the face, where the skin's detail is compared.
+
+    rows, shares: (Q, 4) of which of the face's points each is the mean. parted: (Q, 3) metres,
+    where they are (see `parted_positions`).
+    """
+
+    def __init__(self, model: HeadModel, grid: TexelGrid, face: NDArray[np.intp]) -> None:
+        """face: (N,) the face's points among the texels of grid."""
+        means, _ = texel_interpolation(model, grid, texel_grid(model, _FINER * grid.size).points)
+        of_face = means[:, face]
+        whole = (np.diff(of_face.indptr) == 4) & (np.diff(means.indptr) == 4)
+        of_face = of_face[np.flatnonzero(whole)]
+        rows, shares = of_face.indices.reshape(-1, 4), of_face.data.reshape(-1, 4)
+        corners = parted_positions(model, grid.points[face])[rows]
+        size = np.ptp(corners, axis=1).max(axis=1)
+        joined = size < _SLIT * np.median(size)
+        # unsigned: compiled code then does not look for negative indices
+        self.rows = rows[joined].astype(np.uint32)
+        self.shares = shares[joined].astype(np.float32)
+        self.parted = np.einsum("qk,qkd->qd", self.shares, corners[joined])
 
 
 def _face_rows(model: HeadModel, points: SurfacePoints) -> NDArray[np.intp]:

@@ -97,7 +97,7 @@ class ViewAligner:
         self._searched_ns: dict[str, int] = {}
         self._doubtful: dict[str, list[Array]] = {}
         remembers = self._config.texture_memory
-        self._skin = TexturedSkin(model, aligner.points) if remembers else None
+        self._skin = TexturedSkin(model, aligner.points, aligner.grid) if remembers else None
         self._memories: dict[tuple[str, str], TextureMemory] = {}
 
     def align(self, frames: Sequence[ViewFrame]) -> AlignedViews:

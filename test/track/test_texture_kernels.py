@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 from textured_world import TexturedHead
 
+from flowface_ros.align.embedding import parted_positions
+from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState, Unknowns, retract
@@ -66,6 +69,31 @@ def test_skin_is_posed_once_for_all_views_and_anew_for_another_face(head: Textur
     assert np.abs(first.places - other.places).max() > 1
     assert head.skin._pose(state) is head.skin._pose(turned)
     assert head.skin._pose(state) is not head.skin._pose(head.turned(0.2))
+
+
+def test_what_is_compared_lies_between_the_points(head: TexturedHead) -> None:
+    """On the skin, and never between two lids or lips."""
+    between, model = head.skin.between, head.model
+    face = head.points[head.skin.rows].interpolate(model.triangles, model.template)
+    fine = texel_grid(model, 2 * 20).points.interpolate(model.triangles, model.template)
+    places = head.skin.fine(face)
+    assert len(places) > 2 * len(face)
+    off, _ = cKDTree(fine).query(places)
+    assert np.median(off) < 0.0015 and off.max() < 0.008  # texels are some 11 mm wide
+    assert between.shares.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    parted = parted_positions(model, head.points[head.skin.rows])[between.rows]
+    size = np.ptp(parted, axis=1).max(axis=1)
+    assert size.max() < 4 * np.median(size)
+
+
+def test_means_between_points_are_sums_over_four() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30, 5)).astype(np.float32)
+    rows = rng.integers(0, 30, (50, 4)).astype(np.uint32)
+    shares = rng.uniform(size=(50, 4)).astype(np.float32)
+    out = np.empty((50, 5), np.float32)
+    kernels.spread(rows, shares, values, out)
+    assert out == pytest.approx((shares[..., None] * values[rows]).sum(axis=1), abs=1e-5)
 
 
 def test_samples_are_bilinear_and_the_border_goes_on() -> None:

@@ -32,8 +32,9 @@ class TexturedHead:
     def __init__(self, model: HeadModel, grid: int = 40) -> None:
         self.model = model
         self.camera = camera_at("camera", [0, 0, 0], [1, 0, 0])
-        self.points = texel_grid(model, grid).points
-        self.skin = TexturedSkin(model, self.points)
+        texels = texel_grid(model, grid)
+        self.points = texels.points
+        self.skin = TexturedSkin(model, self.points, texels)
         self._evaluator = SurfaceEvaluator(model, self.points)
         self._projector = HeadProjector(model, 256, 100.0)
         self._shade = 128 + 30 * np.sin(model.template @ _WAVES).sum(axis=1) / np.sqrt(6)
@@ -104,7 +105,7 @@ def play(
         crop = head.crop(state)
         view = head.skin.view(head.camera, crop, state)
         assert view is not None
-        always &= view.seen
+        always[head.skin.between.rows[~view.fine_seen]] = False
         (cropped,) = cut(picture, [crop])
         observation = head.observation(guess, index)
         answer = memory.steadied(cropped, crop, head.camera, state, observation)

@@ -161,7 +161,8 @@ class FakeAligner:
 
     def __init__(self, world: World, grid: int = GRID) -> None:
         self._world = world
-        self.points = texel_grid(world.model, grid).points
+        self.grid = texel_grid(world.model, grid)
+        self.points = self.grid.points
         self._evaluator = SurfaceEvaluator(world.model, self.points)
         self.batches: list[int] = []
 
