@@ -82,8 +82,9 @@ def test_page_of_messages_has_all() -> None:
         assert f"```{{literalinclude}} ../msg/{path.name}\n```" in page
 
 
-def test_pages_have_the_tables_of_the_code() -> None:
+def test_pages_have_the_tables_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed")
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     tables = _program(ROOT / "tools/doc_tables.py")
     for name, of_page in tables.TABLES.items():
         page = (DOCS / name).read_text()

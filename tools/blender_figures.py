@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from blender_scenes.sheet import draw_sheet
-from doc_tables import with_tables
+from doc_places import with_tables
 
 from flowface_ros.align.aligner import make_aligner
 from flowface_ros.head.model_file import load_builtin_head

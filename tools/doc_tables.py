@@ -1,8 +1,6 @@
 """Writes the tables of the docs that follow from the code: topics, frames, parameters, ranges.
 
-    python tools/doc_tables.py
-
-Each stands between two comments, `<!-- NAME -->` and `<!-- end of NAME -->`.
+python tools/doc_tables.py
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from doc_places import with_tables
 
 from flowface_ros.demo.figures import COMMON_LIMITS, TRUTH_LIMITS, Limit
 from flowface_ros.ros.settings import parameter_tables
@@ -56,21 +55,6 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "demo.md": {"ranges": limit_table()},
 }
 """Tables by page and name."""
-
-
-def with_tables(page: str, tables: Mapping[str, str]) -> str:
-    """The page with its tables as the code has them now.
-
-    Raises ValueError when the page has no place for one.
-    """
-    for name, table in tables.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        before, found, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"the page has no place for {name}")
-        page = before + begin + table + end + after
-    return page
 
 
 def main() -> None:
