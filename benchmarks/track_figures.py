@@ -1,4 +1,4 @@
-"""Draws docs/images/track_*.png from a scene: the tracked mesh on the images, errors over time."""
+"""Draws docs/images/track_* from a scene: the tracked mesh on the images, errors over time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def follow(scene: Scene, path: Path, names: Sequence[str]) -> Any:
     """Results and frames of every set."""
-    aligner = make_aligner("landmarks", scene.model, device="cpu")
+    aligner = make_aligner("network", scene.model, device="cpu")
     tracker = Tracker(scene.model, aligner, FaceFinder("cpu"))
     for frames in views(scene, path, names):
         yield tracker.update(frames), frames
@@ -101,7 +101,7 @@ def _tiles(
     model: HeadModel, mesh: Wireframe, result: TrackResult, frame: ViewFrame
 ) -> list[NDArray[np.uint8]]:
     vertices = pose_vertices(model, result.heads[0].state)
-    drawn = draw_mesh(frame.image, frame.camera, vertices, mesh, opacity=0.5)
+    drawn = draw_mesh(frame.image, frame.camera, vertices, mesh, opacity=0.3)
     face = vertices[model.vertex_groups["face"]]
     pixels, _ = frame.camera.project(apply(frame.camera.camera_from_rig, face))
     low, high = pixels.min(axis=0), pixels.max(axis=0)
@@ -120,8 +120,9 @@ def plot(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
         time_s, error, sigma = rows.T
         axes.plot(time_s, error, color=color, label=name)
         axes.plot(time_s, sigma, color=color, linestyle=":", label=f"{name}, stated sigma")
-    axes.set(xlabel="time, s", ylabel="position error, mm", ylim=(0, None))
-    axes.legend(fontsize=8)
+    highest = max(float(np.nanmax(rows[:, 1:])) for rows in curves.values())
+    axes.set(xlabel="time, s", ylabel="position error, mm", ylim=(0, 1.3 * highest))
+    axes.legend(fontsize=8, ncol=2, loc="upper center")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
