@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,29 @@ def test_batches_from_pictures(tmp_path: Path) -> None:
     assert torch.equal(next(stepped.batches(2)).iod_px, source.batch(9).iod_px)
     with pytest.raises(ValueError, match=r"must be .32, 32, 3."):
         PictureSource(MODEL, tmp_path, 32, 12, 5, seed=3)
+
+
+@pytest.mark.usefixtures("fits")
+def test_command_measures_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    from flowface_ros.cli import main
+
+    command = ["weights", "verify", "--aligner", "landmarks", "--set", str(tmp_path)]
+    assert main(command) == 2 and "no picture with truth" in capsys.readouterr().err
+    count = len(texel_grid(MODEL, 48).points) + 10
+    rng = np.random.default_rng(0)
+    one = replace(
+        picture(0),
+        image=rng.integers(0, 256, (256, 256, 3), np.uint8),
+        position_px=rng.uniform(5, 250, (count, 2)).astype(np.float32),
+        visible=np.ones(count, bool),
+    )
+    write_picture(tmp_path, 0, one, np.zeros((256, 256, 3)))
+    assert main([*command, "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["aligner"] == "landmarks"
+    assert figures["set"]["half_hidden"]["eyelids"]["mean_iod_percent"] > 50
+    assert "yaw_30_60" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
