@@ -95,7 +95,8 @@ def read_krt(path: Path) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
 
     Raises ValueError that names the file, the camera and the block that does not fit.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines or len(lines) % _LINES_PER_CAMERA:
         raise ValueError(f"{path}: {len(lines)} lines are not whole blocks of {_LINES_PER_CAMERA}")
     cameras = {}
@@ -104,10 +105,10 @@ def read_krt(path: Path) -> dict[str, tuple[NDArray, NDArray, NDArray]]:
         try:
             K = _rows(block[0:3], 3)
             distortion = _rows(block[3:4], 5)[0]
-            pose = _rows(block[4:7], 4)
+            pose = _nearest_rigid(_rows(block[4:7], 4))
         except ValueError as error:
             raise ValueError(f"{path}: camera {name}: {error}") from None
-        cameras[name] = (K, distortion, _nearest_rigid(pose))
+        cameras[name] = (K, distortion, pose)
     return cameras
 
 
@@ -119,7 +120,10 @@ def _rows(lines: list[str], columns: int) -> NDArray[np.float64]:
 
 
 def _nearest_rigid(pose_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4, 4) in metres with the nearest rotation: files hold few digits."""
+    """(4, 4) in metres with the nearest rotation: files hold few digits. ValueError for infinity,
+    at which the decomposition may never end."""
+    if not np.isfinite(pose_mm).all():
+        raise ValueError(f"a pose must be finite, is {pose_mm.tolist()}")
     u, _, vt = np.linalg.svd(pose_mm[:3, :3])
     return rigid.transform(u @ vt, _MM * pose_mm[:3, 3])
 
@@ -132,11 +136,12 @@ def _world_vertices(folder: Path, frame: str, count: int) -> NDArray[np.float64]
     file = folder / f"{frame}_transform.txt"
     try:
         pose = np.loadtxt(file)
+        if pose.shape not in ((3, 4), (4, 4)):
+            raise ValueError(f"holds {pose.shape}, must be 3x4 or 4x4")
+        world_from_head = _nearest_rigid(pose)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
-    if pose.shape not in ((3, 4), (4, 4)):
-        raise ValueError(f"{file}: holds {pose.shape}, must be 3x4 or 4x4")
-    return rigid.apply(_nearest_rigid(pose), _MM * values.reshape(-1, 3))
+    return rigid.apply(world_from_head, _MM * values.reshape(-1, 3))
 
 
 def _cameras(entity: Path, segment: str, views: tuple[str, ...]) -> tuple[Camera, ...]:

@@ -62,7 +62,7 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Tracking:
-    """All heads at T moments.
+    """All heads at T moments. ValueError for stamps that do not fit, poses that are not finite.
 
     stamps_ns: (T,) increasing. faces: T lists. mesh: None when there are no meshes.
     latency_ms: (T,) from the image's stamp to the recorded message; None when not recorded live.
@@ -78,6 +78,9 @@ class Tracking:
             raise ValueError(f"{len(self.stamps_ns)} stamps for {len(self.faces)} lists of faces")
         if np.any(np.diff(self.stamps_ns) <= 0):
             raise ValueError("stamps_ns must increase")
+        for stamp, faces in zip(self.stamps_ns, self.faces, strict=True):
+            for face in faces:
+                _check_finite(face, int(stamp))
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -113,6 +116,14 @@ class Recording:
     model: HeadModel | None = None
     predicted_model: HeadModel | None = None
     alignments: Sequence[Alignment] = ()
+
+
+def _check_finite(face: Face, stamp_ns: int) -> None:
+    """What is judged must be numbers: decompositions may never end on infinity."""
+    for name in ("rig_from_face", "vertices"):
+        values = getattr(face, name)
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError(f"{name} of face {face.id} at {stamp_ns} ns is not finite")
 
 
 def face_between(first: Face, second: Face, share: float) -> Face:

@@ -88,6 +88,10 @@ def _header(data: bytes) -> tuple[str, list[_Element], int]:
             elements[-1].properties.append(_Property(words[2], _kind(words[1])))
     if order is None:
         raise ValueError("unknown format")
+    for element in elements:
+        # A row has a byte at least: what promises more would be waited for in vain.
+        if (element.count and not element.properties) or not 0 <= element.count <= len(data):
+            raise ValueError(f"no {element.count} rows of {element.name!r}")
     return order, elements, start
 
 
@@ -112,13 +116,20 @@ def _read_ascii(words: list[str], elements: list[_Element]) -> _Rows:
                     columns[p.name].append(float(words[at]))
                     at += 1
                 else:
-                    length = int(words[at])
+                    length = _length(words[at])
                     columns[p.name].append([float(w) for w in words[at + 1 : at + 1 + length]])
                     at += 1 + length
         rows[element.name] = columns
     if at > len(words):
         raise ValueError("it is cut off")
     return rows
+
+
+def _length(value: Any) -> int:
+    length = int(value)
+    if length < 0:
+        raise ValueError(f"a list of length {length}")
+    return length
 
 
 def _read_binary(data: bytes, at: int, order: str, elements: list[_Element]) -> _Rows:
@@ -141,7 +152,7 @@ def _read_lists(data: bytes, at: int, order: str, element: _Element) -> tuple[di
             length = 1
             if p.count_kind is not None:
                 count = np.frombuffer(data, order + p.count_kind, 1, at)
-                length, at = int(count[0]), at + count.nbytes
+                length, at = _length(count[0]), at + count.nbytes
             values = np.frombuffer(data, order + p.kind, length, at)
             columns[p.name].append(values[0] if p.count_kind is None else values.tolist())
             at += values.nbytes

@@ -102,6 +102,9 @@ def test_multiface_files_that_do_not_fit(multiface: Path) -> None:
     krt.write_text(good.replace("0 0 0 0 0", "0 0 0", 1))
     with pytest.raises(ValueError, match="KRT: camera 400002: expected 5 numbers"):
         read_krt(krt)
+    krt.write_text(good.replace("1 0 0 0.0", "1 0 0 1e999", 1))
+    with pytest.raises(ValueError, match="KRT: camera 400002: a pose must be finite"):
+        read_krt(krt)
     krt.write_text(good + "400099\n1 2 3\n")
     with pytest.raises(ValueError, match="not whole blocks"):
         read_krt(krt)

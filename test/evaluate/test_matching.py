@@ -111,3 +111,13 @@ def test_a_tracking_must_go_forward() -> None:
         tracking([10, 10], [], [])
     with pytest.raises(ValueError, match="2 stamps for 1"):
         tracking([0, 10], [])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_judged_must_be_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="rig_from_face of face b at 10000000 ns is not finite"):
+        tracking([0, 10], [face("a")], [face("a"), face("b", value)])
+    mesh = np.zeros((3, 3))
+    mesh[1, 1] = value
+    with pytest.raises(ValueError, match="vertices of face a at 0 ns"):
+        tracking([0], [replace(face("a"), vertices=mesh)])
