@@ -21,7 +21,7 @@ _HELD = 16
 _FRUSTUM_M = 0.12
 _LINE_POINTS = 0.35
 """Half the width of a line on the screen."""
-_LINE_OPACITY = 75
+_LINE_OPACITY = 40
 """Of 255: the picture shines through."""
 _CORNER_PX = 0.5
 """The viewer counts from the corner of the top-left pixel, cameras here from its centre."""
