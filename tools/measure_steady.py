@@ -99,6 +99,7 @@ def main() -> None:
     print(f"{len(people)} people")
     print(f"shift    {np.round(np.multiply(config.shift, 1e3), 2)} mm: left, up, forward")
     print(f"turn     {np.round(np.degrees(config.turn), 2)} deg: pitch, yaw, roll")
+    print(f"own      {1e3 * config.view_shift:.2f} mm of shift, of each view")
     print(f"own turn {np.round(np.degrees(config.view_turn), 2)} deg, of each view")
     print(f"side     {np.round(np.degrees(config.side_turn), 2)} deg, of each view from the side")
     print(f"         {100 * config.side_scale:.2f} % of scale")

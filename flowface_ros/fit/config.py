@@ -25,8 +25,8 @@ class PriorConfig:
 class SteadyConfig:
     """What an aligner does not know of a person: displacements of the points on the head, the same
     for as long as it looks, and in all views but for what views have on their own. Standard
-    deviations over people;
-    `measure_steady` measures them. Axes are the head's: to its left, up, forward."""
+    deviations over people; `measure_steady` measures them. Axes are the head's: to its left, up,
+    forward."""
 
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Of all points together, metres."""
@@ -34,6 +34,8 @@ class SteadyConfig:
     """Of all points together about the axes, rad: a face that is taken to look up or down."""
     scale: float = 0.0
     """Of all points away from their middle, relative."""
+    view_shift: float = 0.0
+    """Of all points together along each axis, metres, by each view on its own."""
     view_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Of all points together about the axes, rad, by each view on its own and beyond `turn`."""
     side_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -54,7 +56,7 @@ class SteadyConfig:
             values = getattr(self, name)
             if len(values) != 3 or not all(value >= 0 for value in values):
                 raise ValueError(f"steady.{name} is {values}, must be three numbers >= 0")
-        for name in ("scale", "side_scale"):
+        for name in ("scale", "view_shift", "side_scale"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"steady.{name} is {getattr(self, name)}, must be >= 0")
 

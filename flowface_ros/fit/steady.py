@@ -60,8 +60,8 @@ class SteadyError:
         self._prior = static_sigmas(model, priors)[: self._unknowns.size] ** -2.0
         self._places = places
         self._together = np.array([*config.shift, *config.turn, config.scale])
-        self._front = np.array([*config.view_turn, 0.0])
-        self._side = np.array([*config.side_turn, config.side_scale])
+        self._front = np.array([*(config.view_shift,) * 3, *config.view_turn, 0.0])
+        self._side = np.array([0.0, 0.0, 0.0, *config.side_turn, config.side_scale])
         self._axes = np.sqrt(config.field_variance)
         self._field = field_modes(places, config.field_length)
 
@@ -87,9 +87,9 @@ class SteadyError:
         for own, side in zip(by_view, sides, strict=True):
             deviations = np.hypot(self._front, side * self._side)
             if deviations.any():
-                modes = similarity_modes(self._places, own)[:, :, 3:] * deviations
+                modes = similarity_modes(self._places, own) * deviations
                 pull = (head.T @ own @ jacobian).reshape(-1, n)
-                forces = np.hstack([forces, pull.T @ modes.reshape(-1, 4)])
+                forces = np.hstack([forces, pull.T @ modes.reshape(-1, 7)])
         moved = cho_solve(cho_factor(hessian), factor * forces)
         covariance = np.zeros((vector_size(problem.model),) * 2)
         covariance[np.ix_(free, free)] = moved @ moved.T

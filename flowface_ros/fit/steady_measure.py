@@ -102,9 +102,11 @@ def measure_steady(
         shift=_three(deviation[:3]),
         turn=_three(deviation[3:6]),
         scale=float(deviation[6]),
-        view_turn=_three(front),
-        side_turn=_three(side),
-        side_scale=float(side[3]),
+        # Up is across every line of sight; how far a view is off along its own is not seen.
+        view_shift=float(front[1]),
+        view_turn=_three(front[3:6]),
+        side_turn=_three(side[3:6]),
+        side_scale=float(side[6]),
         field_variance=variance,
         field_length=length,
     )
@@ -152,9 +154,9 @@ def _view_gain(view: PointErrors, places: Array) -> tuple[Array, Array]:
 def _by_side(
     alone: Sequence[PointErrors], places: Array, together: Array, field: Array
 ) -> tuple[Array, Array]:
-    """(4,) and (4,) deviations of turn and scale that single views have beyond what amounts
-    together (7,), and a field (N, 3, q) times their size, do to them: from the front, and what
-    grows with the side.
+    """(7,) and (7,) standard deviations of what single views have beyond what amounts together
+    (7,), and a field (N, 3, q) times their size, do to them: from the front, and what grows with
+    the side.
 
     Squares are regressed on 1 and the fourth power of the sine, weighted by what is expected.
     """
@@ -166,7 +168,7 @@ def _by_side(
         shared = gain @ (view.information @ shared).reshape(gain.shape[1], -1)
         found = gain @ view.vector.reshape(-1)
         rows.append([1.0, view.side**2])
-        squares.append((found**2 - np.square(shared).sum(axis=1))[3:])
+        squares.append(found**2 - np.square(shared).sum(axis=1))
     design, deviations = np.array(rows), []
     for values in np.transpose(squares):
         expected = np.maximum(design @ np.linalg.lstsq(design, values, rcond=None)[0], 0.0)

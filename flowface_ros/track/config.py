@@ -18,6 +18,7 @@ ALIGNER_STEADY = SteadyConfig(
     shift=(0.0002, 0.0004, 0.0006),
     turn=(0.0196, 0.0, 0.0),
     scale=0.014,
+    view_shift=0.001,
     view_turn=(0.0264, 0.0132, 0.0112),
     side_turn=(0.0, 0.0935, 0.0637),
     side_scale=0.0352,
