@@ -28,7 +28,7 @@ _LAST_ANGLE = np.deg2rad(89.9)
 """The table of start values ends here (rad) for a lens that never folds back."""
 _INSIDE = 1 - 1e-9
 """And at this fraction of the radius where another one folds back, or has a pole."""
-_DIRECTIONS = 64
+_DIRECTIONS = 32
 """Around the axis, in which the decentred mapping is searched for folds."""
 _RESIDUAL = 1e-12
 """Newton's method stops at this distance (z = 1 plane), a hundredth of the promised 1e-10."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,13 @@ class Lens:
 
     @cached_property
     def _mapping(self) -> BrownConrady | Equidistant:
-        if self.model == "equidistant":
-            return Equidistant(self.coefficients)
-        padding = brown_conrady.COEFFICIENTS - len(self.coefficients)
-        return BrownConrady(np.pad(self.coefficients, (0, padding)))
+        return _mapping(self.model, tuple(self.coefficients.tolist()))
+
+
+@lru_cache(maxsize=64)
+def _mapping(model: str, coefficients: tuple[float, ...]) -> BrownConrady | Equidistant:
+    """Kept, as drivers send the same lens with every image and its tables take a millisecond."""
+    if model == "equidistant":
+        return Equidistant(np.array(coefficients))
+    padding = brown_conrady.COEFFICIENTS - len(coefficients)
+    return BrownConrady(np.pad(np.array(coefficients, np.float64), (0, padding)))
