@@ -12,8 +12,9 @@ from flowface_ros.synth.anatomy.head_tables import HeadTables, triangle_frames
 from flowface_ros.synth.anatomy.skin_hair import beard_field
 from flowface_ros.synth.anatomy.skin_look import SkinLook
 from flowface_ros.synth.anatomy.skin_map import SkinMap
+from flowface_ros.synth.hair.beard import grow_beard
 from flowface_ros.synth.hair.lashes import make_lashes
-from flowface_ros.synth.hair.strands import Strands, grow_beard, grow_hair, sample_roots, unit
+from flowface_ros.synth.hair.strands import Strands, grow_hair, sample_roots, unit
 from flowface_ros.synth.hair.style import HairStyle
 
 _Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Hair as strands: on the scalp, in several styles, and long beards."""
+"""Hair as strands, and how it grows on the scalp in several styles."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ _Array = NDArray[np.float64]
 
 _FULL_HEAD = 4500
 """Strands whose widths are as given; fewer are wider."""
-
-_BEARD_SEGMENTS = 4
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def unit(vectors: _Array) -> _Array:
     return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)
 
 
-def _coherent(points: _Array, rng: np.random.Generator, wavelength_m: float) -> _Array:
+def coherent(points: _Array, rng: np.random.Generator, wavelength_m: float) -> _Array:
     """Smooth noise (n, 3) of points (n, 3), so that neighbouring strands lean alike."""
     waves = rng.standard_normal((3, 8)) * (2 * np.pi / wavelength_m) / np.sqrt(3)
     return np.sin(points @ waves + rng.uniform(0, 2 * np.pi, 8)) @ rng.standard_normal((8, 3)) / 2
@@ -162,7 +160,7 @@ def grow_hair(
     fringe = (front > 0.045) * (style.fringe_m > 0) * (np.abs(roots.points[:, 0]) < 0.055)
     length = _lengths(roots, fringe, style, skull, rng)
     layer = rng.beta(1.5, 1.0, count)
-    lean = _coherent(roots.points, rng, 0.07) * 0.22 + rng.normal(0, 0.07, (count, 3))
+    lean = coherent(roots.points, rng, 0.07) * 0.22 + rng.normal(0, 0.07, (count, 3))
     lean *= 0.25 if style.name == "tied" else 1.0
     lift = {"afro": 3.0, "buzz": 0.9, "short": 0.35, "curly": 0.5}.get(style.name, 0.12)
     points = np.empty((count, segments + 1, 3))
@@ -259,7 +257,7 @@ def _curled(points: _Array, style: HairStyle, length: _Array, rng: np.random.Gen
     if style.curl_m <= 0:
         return points
     s = np.linspace(0, 1, size)
-    phase = _coherent(points[:, 0], rng, 0.035)[:, :1] * 2 + rng.normal(0, 0.5, (count, 1))
+    phase = coherent(points[:, 0], rng, 0.035)[:, :1] * 2 + rng.normal(0, 0.5, (count, 1))
     turn = 2 * np.pi * s * (length / style.curl_pitch_m)[:, None] + phase
     a, b = unit(rng.standard_normal((2, count, 3)))
     wave = np.cos(turn)[..., None] * a[:, None] + np.sin(turn)[..., None] * b[:, None]
@@ -280,31 +278,4 @@ def _dressed(points: _Array, layer: _Array, style: HairStyle, rng: np.random.Gen
         half_width.astype(np.float32),
         tone.astype(np.float32),
         occlusion.astype(np.float32),
-    )
-
-
-def grow_beard(roots: Roots, length_m: float, rng: np.random.Generator) -> Strands:
-    """A beard of this length; its strands move with the skin that they grow on."""
-    count, segments = len(roots.points), _BEARD_SEGMENTS
-    length = length_m * (0.4 + 0.6 * roots.density) * np.exp(rng.normal(0, 0.25, count))
-    lean = _coherent(roots.points, rng, 0.03) * 0.4 + rng.normal(0, 0.3, (count, 3))
-    points = np.empty((count, segments + 1, 3))
-    points[:, 0] = position = roots.points
-    for i in range(1, segments + 1):
-        s = i / segments
-        wish = (1.1 - s) * roots.normals + np.array([0, -0.9 - s, 0.25]) + lean
-        inward = np.minimum((wish * roots.normals).sum(axis=1, keepdims=True), 0)
-        direction = unit(wish - inward * roots.normals + 0.15 * roots.normals)
-        position = position + direction * (length / segments)[:, None]
-        points[:, i] = position
-    along = np.linspace(0, 1, segments + 1)
-    occlusion = np.tile(0.45 + 0.55 * along, (count, 1))
-    half_width = 0.00026 * rng.uniform(0.7, 1.3, (count, 1)) * (1 - 0.7 * along**2)
-    tone = np.clip(rng.normal(0.5, 0.2, count), 0, 1)
-    return Strands(
-        points.astype(np.float32),
-        half_width.astype(np.float32),
-        tone.astype(np.float32),
-        occlusion.astype(np.float32),
-        roots.triangle,
     )
