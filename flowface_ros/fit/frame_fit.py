@@ -233,16 +233,16 @@ class FrameFitter:
         return FitResult(
             status,
             state,
-            view_statistics(views, equations.squared, problem.nu),
-            report,
-            problem.unknowns,
-            known,
-            problem.prior_force(estimate)[: problem.unknowns.size],
-            belief,
-            len(problem.priors) > 1,
-            focal,
-            sigma,
-            steady,
+            views=view_statistics(views, equations.squared, problem.nu),
+            report=report,
+            unknowns=problem.unknowns,
+            posterior=known,
+            prior_force=problem.prior_force(estimate)[: problem.unknowns.size],
+            belief=belief,
+            used_prior=len(problem.priors) > 1,
+            focal_factor=focal,
+            focal_sigma=sigma,
+            steady=steady,
         )
 
     def _covariance(

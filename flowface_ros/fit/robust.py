@@ -39,22 +39,6 @@ def weight(squared: Array, nu: float) -> Array:
     return (nu + 2) / (nu + squared)
 
 
-def curvature(squared: Array, nu: float) -> Array:
-    """Mean over directions of the second derivative of the loss by the residual, w + w' s."""
-    return (nu + 2) * nu / (nu + squared) ** 2
-
-
-def squared_curvature(squared: Array, nu: float) -> Array:
-    """Mean over directions of the square of the second derivative: w and w + 2 w' s."""
-    across, along = weight(squared, nu), (nu + 2) * (nu - squared) / (nu + squared) ** 2
-    return 0.5 * (across**2 + along**2)
-
-
-def score_variance(squared: Array, nu: float) -> Array:
-    """Square of the loss's derivative by the residual, per axis: w^2 s / 2."""
-    return 0.5 * squared * weight(squared, nu) ** 2
-
-
 def score_correlation(correlation: Array, nu: float) -> Array:
     """Correlation (...) of the loss's derivatives by two Gaussian residuals of unit variance, whose
     own correlation (...) along each axis is given, between rows that hold the roots of the weights.
