@@ -33,7 +33,8 @@ Array = NDArray[np.float64]
 _LEAST_FREEDOM = 0.05
 """Of residual variance that must be left by the fit, or it says nothing about the noise."""
 _UNSEEN = 1e-6
-"""Of an unknown's information: less than that of the data's is rounding."""
+"""Of an unknown's information: less of the data's is rounding; its square keeps what nothing is
+known of from being singular, and is uncertain enough to be told from a head."""
 _LEAST_ROOM = 1e-12
 """Below which an unknown is on its bound."""
 _HELD = 1e9
@@ -106,7 +107,7 @@ def _given_the_solution(hessian: Array, prior: Array, noise: Array) -> tuple[Arr
     scale = np.outer(unit, unit)
     data, eye = (hessian - prior) * scale, np.eye(len(unit))
     solved = cho_solve(cho_factor(noise * scale + _UNSEEN * eye), data)
-    information = prior * scale + data @ solved
+    information = prior * scale + data @ solved + _UNSEEN**2 * eye
     factor = cho_factor(0.5 * (information + information.T))
     covariance = cho_solve(factor, eye) * scale
     return solved.T * unit / unit[:, None], 0.5 * (covariance + covariance.T)

@@ -18,12 +18,7 @@ from flowface_ros.fit.correlation import Correlation, make_correlation
 from flowface_ros.fit.covariance import Posterior, posterior
 from flowface_ros.fit.initial import coarse_variance, first_pose
 from flowface_ros.fit.levenberg import Report, Stop, minimise
-from flowface_ros.fit.priors import (
-    ShapeBelief,
-    StatePrior,
-    static_prior,
-    unit_shape_belief,
-)
+from flowface_ros.fit.priors import ShapeBelief, StatePrior, static_prior, unit_shape_belief
 from flowface_ros.fit.problem import Estimate, NormalEquations, Problem
 from flowface_ros.fit.result import FitResult, FitStatus, inlier_share, view_statistics
 from flowface_ros.fit.steady import SteadyError
@@ -218,7 +213,11 @@ class FrameFitter:
         estimate, equations, report = minimise(problem, inside, limit, tolerance)
         views = problem.zoomed(estimate)
         kept = self.points(views.points)
-        known = posterior(problem, estimate, equations, kept.correlation)
+        statistics = view_statistics(views, equations.squared, problem.nu)
+        try:
+            known = posterior(problem, estimate, equations, kept.correlation)
+        except np.linalg.LinAlgError:  # too few places, however many points
+            return FitResult(FitStatus.UNCERTAIN, _bare(estimate.state), statistics, report)
         covariance = self._covariance(problem, estimate, equations, known, belief)
         steady = None
         if kept.steady is not None:
@@ -233,7 +232,7 @@ class FrameFitter:
         return FitResult(
             status,
             state,
-            views=view_statistics(views, equations.squared, problem.nu),
+            views=statistics,
             report=report,
             unknowns=problem.unknowns,
             posterior=known,

@@ -154,6 +154,20 @@ def test_huge_sigmas_are_uncertain(world, rng) -> None:
     assert not FrameFitter(world.model, rig).fit(seen).valid
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_one_place_seen_many_times_is_uncertain(world, rng, views) -> None:
+    rig, truth = world.rig(views), world.head(rng, 20.0)
+    one = np.full(20, 200)
+    seen = [
+        replace(o, points=o.points[one], pixels=o.pixels[one], sigma=o.sigma[one])
+        for o in world.see(truth, rig, rng)
+    ]
+    result = FrameFitter(world.model, rig).fit(seen, start=truth)
+    assert result.status is FitStatus.UNCERTAIN
+    assert result.state.covariance is None
+    assert len(result.views) == views
+
+
 def test_points_behind_the_cameras_are_no_head(world, rng) -> None:
     rig = world.rig(1)
     truth = world.head(rng, 20.0)
