@@ -75,6 +75,30 @@ class Reference:
     seen: Mask
 
 
+@dataclass(frozen=True, eq=False)
+class Between:
+    """Q places, each the mean of four of N points.
+
+    rows: (Q, 4) uint32 which. shares: (Q, 4) float32 of the mean.
+    """
+
+    rows: NDArray[np.uint32]
+    shares: Floats
+    point_count: int
+
+    def spread(self, values: NDArray) -> Floats:
+        """(Q, C) at the places, of values (N, C) at the points."""
+        out = np.empty((len(self.rows), values.shape[1]), np.float32)
+        kernels.spread(self.rows, self.shares, np.ascontiguousarray(values, np.float32), out)
+        return out
+
+    def gather(self, values: Floats) -> Floats:
+        """Sums (N, C) of what values (Q, C) at the places give to the points around them."""
+        out = np.zeros((self.point_count, values.shape[1]), np.float32)
+        kernels.gather(self.rows, self.shares, values, out)
+        return out
+
+
 class Smoother:
     """Sums over the neighbourhood on the skin; over those of ones they are means."""
 
@@ -115,33 +139,42 @@ def align_texture(
     detail: Detail,
     seen: Mask,
     references: Sequence[Reference],
-    places: NDArray,
+    places: Array,
     motions: Floats,
     start: Array,
+    between: Between,
     smoother: Smoother,
     trust: float = 1.0,
 ) -> Array:
     """Amounts (M,) of the motions after which the picture looks as the references do.
 
-    places: (N, 2) crop pixels where the points are said to be. seen: (N,) which of them show.
+    places: (N, 2) crop pixels where the points are said to be. smoother: of these points.
     motions: (N, 2, M) crop pixels by which one standard deviation of each moves the points.
+    between: the Q places at which intensities are compared. seen: (Q,) which of them show.
     start: (M,) amounts to begin with. references: at least one. trust: in where the points are
     said to be; by as much the motions' standard deviations are less.
     """
     amounts, prior = start.copy(), trust**2 * np.eye(len(start))
     told, known = _side_by_side(references, seen)
-    near = np.maximum(smoother(known), np.float32(1e-6))
+    near = np.maximum(smoother(between.gather(known)), np.float32(1e-6))
     difference = np.empty_like(told)
-    weight, pull, residual = np.empty((3, len(places)), np.float32)
-    jacobian = np.empty((len(places), len(start)), np.float32)
+    weight, pull = np.empty((2, len(seen)), np.float32)
+    information = np.empty((len(places), 3), np.float32)
+    force = np.empty((len(places), 2), np.float32)
+    whitened = np.empty_like(motions)
     for _ in range(_STEPS):
-        at = (places + moved(motions, amounts)).astype(np.float32)
+        at = between.spread(places + moved(motions, amounts))
         kernels.compare(detail.value, at, told, known, difference)
-        smooth = smoother(difference)
-        kernels.weigh(difference, smooth, near, known, _NOISE, _MAD_TO_SIGMA, _SHARE, weight, pull)
-        kernels.whiten(detail.dx, detail.dy, at, weight, pull, motions, jacobian, residual)
+        smooth = between.spread(smoother(between.gather(difference)) / near)
+        kernels.weigh(difference, smooth, known, _NOISE, _MAD_TO_SIGMA, _SHARE, weight, pull)
+        # What each place says is handed to the points around it: the slope is that of the places,
+        # the curvature a little more, as if neighbours did not move exactly alike.
+        slopes, of_place = (detail.dx, detail.dy), (between.rows, between.shares)
+        kernels.inform(*slopes, at, weight, pull, *of_place, information, force)
+        kernels.whiten(information, motions, whitened)
+        jacobian = whitened.reshape(-1, len(start))
         normal = jacobian.T @ jacobian + prior
-        slope = residual @ jacobian + trust**2 * amounts
+        slope = force.ravel() @ motions.reshape(-1, len(start)) + trust**2 * amounts
         step = np.linalg.solve(normal, -slope)
         amounts += step
         if np.abs(moved(motions, step)).max() < _STOP_PX:

@@ -75,6 +75,15 @@ def spread(rows, shares, values, out):
 
 
 @simd
+def gather(rows, shares, values, out):
+    """Adds to out (N, C) what values (Q, C) give to rows (Q, 4), by shares (Q, 4)."""
+    for q in range(len(rows)):
+        for k in range(rows.shape[1]):
+            for m in range(values.shape[1]):
+                out[rows[q, k], m] += shares[q, k] * values[q, m]
+
+
+@simd
 def _bilinear(picture, x, y):
     """A picture (H, W) at a place; its border goes on outside."""
     height, width = picture.shape
@@ -113,7 +122,7 @@ def smooth(start, node, weight, values, nodes, out):
     """
     for k in range(0, values.shape[1], LANES):
         for n in range(len(values)):
-            a, b, c, d = values[n, k], values[n, k + 1], values[n, k + 2], values[n, k + 3]
+            a, b, c, d = (values[n, k], values[n, k + 1], values[n, k + 2], values[n, k + 3])
             for e in range(start[n], start[n + 1]):
                 w, j = weight[e], node[e]
                 nodes[j, 0] += w * a
@@ -133,26 +142,27 @@ def smooth(start, node, weight, values, nodes, out):
 
 
 @simd
-def weigh(difference, smooth, near, known, noise, mad_to_sigma, share, weight, pull):
-    """What differs (N, K), less what differs smoothly, smooth over near (N, K); weight (N,) is
-    filled with the sum over references of its inverse variance, pull (N,) with that times it.
+def weigh(difference, smooth, known, noise, mad_to_sigma, share, weight, pull):
+    """What differs (Q, K), less what differs smoothly (Q, K); weight (Q,) is filled with the sum
+    over references of its inverse variance, pull (Q,) with that times it.
 
     Next to nothing for outliers. A reference that looks different throughout counts less: its scale
-    is its own median. Those whose known (N, K) is 0 count nothing.
+    is its own median. Those whose known (Q, K) is 0 count nothing.
     """
     detail, size = np.empty((2, len(difference)), np.float32)
     one, half = np.float32(1), np.float32(0.5)
     weight[:], pull[:] = 0, 0
     for k in range(difference.shape[1]):
-        count = 0
+        count, quiet, sigma = 0, 0, noise
         for n in range(len(difference)):
-            detail[n] = difference[n, k] - smooth[n, k] / near[n, k]
+            detail[n] = difference[n, k] - smooth[n, k]
             if known[n, k] > 0:
                 size[count] = abs(detail[n])
+                quiet += mad_to_sigma * size[count] <= noise
                 count += 1
-        if count == 0:
-            continue
-        sigma = max(noise, mad_to_sigma * np.float32(np.median(size[:count])))
+        # A median below the noise need not be found out.
+        if count > 0 and quiet <= count // 2:
+            sigma = max(noise, mad_to_sigma * np.float32(np.median(size[:count])))
         for n in range(len(difference)):
             ratio = half * detail[n] / sigma
             spoilt = sigma * (one + ratio * ratio)
@@ -162,19 +172,39 @@ def weigh(difference, smooth, near, known, noise, mad_to_sigma, share, weight, p
 
 
 @simd
-def whiten(slope_x, slope_y, places, weight, pull, moves, jacobian, residual):
-    """Fills jacobian (N, M) with d intensity / d motion and residual (N,), both over the
-    intensity's standard deviation.
+def inform(slope_x, slope_y, places, weight, pull, rows, shares, information, force):
+    """Fills information (N, 3: xx, xy, yy) and force (N, 2) of the points' places: what weight (Q,)
+    and pull (Q,) of intensities at places (Q, 2) between them say.
 
-    slope_x, slope_y: (H, W), looked up at places (N, 2). moves: (N, 2, M).
+    slope_x, slope_y: (H, W) derivatives of the intensity. rows, shares: (Q, 4), see `spread`.
     """
-    for n in range(len(weight)):
-        root = np.sqrt(weight[n])
-        residual[n] = pull[n] / root if root > 0 else np.float32(0)
-        x = root * _bilinear(slope_x, places[n, 0], places[n, 1])
-        y = root * _bilinear(slope_y, places[n, 0], places[n, 1])
+    information[:], force[:] = 0, 0
+    for q in range(len(places)):
+        if weight[q] > 0:
+            x = _bilinear(slope_x, places[q, 0], places[q, 1])
+            y = _bilinear(slope_y, places[q, 0], places[q, 1])
+            xx, xy, yy = weight[q] * x * x, weight[q] * x * y, weight[q] * y * y
+            for k in range(rows.shape[1]):
+                n, share = rows[q, k], shares[q, k]
+                information[n, 0] += share * xx
+                information[n, 1] += share * xy
+                information[n, 2] += share * yy
+                force[n, 0] += share * pull[q] * x
+                force[n, 1] += share * pull[q] * y
+
+
+@simd
+def whiten(information, moves, out):
+    """Fills out (N, 2, M) with L^T moves (N, 2, M), where L L^T is each point's information
+    (N, 3: xx, xy, yy)."""
+    zero = np.float32(0)
+    for n in range(len(moves)):
+        a = np.sqrt(information[n, 0])
+        b = information[n, 1] / a if a > 0 else zero
+        c = np.sqrt(max(information[n, 2] - b * b, zero))
         for m in range(moves.shape[2]):
-            jacobian[n, m] = x * moves[n, 0, m] + y * moves[n, 1, m]
+            out[n, 0, m] = a * moves[n, 0, m] + b * moves[n, 1, m]
+            out[n, 1, m] = c * moves[n, 1, m]
 
 
 @simd

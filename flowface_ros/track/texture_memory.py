@@ -21,13 +21,7 @@ from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.state import HeadState
 from flowface_ros.track import texture_kernels as kernels
-from flowface_ros.track.texture_alignment import (
-    Floats,
-    Reference,
-    align_texture,
-    detail_of,
-    moved,
-)
+from flowface_ros.track.texture_alignment import Floats, Reference, align_texture, detail_of, moved
 from flowface_ros.track.textured_skin import POSE, SkinView, TexturedSkin
 
 Array = NDArray[np.float64]
@@ -101,14 +95,15 @@ class TextureMemory:
                 detail,
                 view.fine_seen,
                 references,
-                skin.fine(places),
-                view.fine_motions,
+                places,
+                view.motions,
                 self._amounts,
+                skin.between,
                 skin.smoother,
                 1.0 if alone else _TRUST_IN_RIGS,
             )
         places = places + moved(view.motions, self._amounts)
-        reference = Reference(detail.values_at(skin.fine(places)), view.fine_seen)
+        reference = Reference(detail.values_at(skin.between.spread(places)), view.fine_seen)
         self._remember(_Look(observation.stamp_ns, reference, view.direction))
         shift = np.zeros((skin.count, 2))
         shift[skin.rows] = places - said

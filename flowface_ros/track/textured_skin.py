@@ -20,7 +20,7 @@ from flowface_ros.head.skinning import pose_vertices
 from flowface_ros.head.state import HeadState, Unknowns, neutral_state
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.track import texture_kernels as kernels
-from flowface_ros.track.texture_alignment import Floats, Mask, Smoother
+from flowface_ros.track.texture_alignment import Between, Floats, Mask, Smoother
 
 Array = NDArray[np.float64]
 
@@ -55,8 +55,7 @@ class SkinView:
     direction: (3,) of the camera as the skull sees it, unit length.
     motions: (N, 2, M), other_motions: (R, 2, 6) crop pixels by which one standard deviation of each
     motion moves the points; the others move with the pose alone.
-    fine_seen: (Q,) which of the places that are compared face the camera. fine_motions: (Q, 2, M)
-    as motions, of these.
+    fine_seen: (Q,) which of the places that are compared face the camera.
     """
 
     places: Array
@@ -64,7 +63,6 @@ class SkinView:
     motions: Floats
     other_motions: Floats
     fine_seen: Mask
-    fine_motions: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +95,8 @@ class TexturedSkin:
         self.rows = _face_rows(model, points)
         self.others = np.setdiff1d(np.arange(self.count), self.rows)
         face = points[self.rows]
-        self.between = Between(model, grid, self.rows)
-        self.smoother = Smoother(self.between.parted, _LIGHT_M)
+        self.between = _between(model, grid, self.rows)
+        self.smoother = Smoother(parted_positions(model, face), _LIGHT_M)
         self._face = SurfaceEvaluator(model, face, precise=False)
         self._others = SurfaceEvaluator(model, points[self.others], precise=False)
         expressions = tuple(range(model.expression_count))
@@ -127,28 +125,18 @@ class TexturedSkin:
         skull = rigid.rotation_from_rotvec(state.neck)
         eye = rigid.inverse(camera_from_head)[:3, 3]
         direction = skull.T @ (eye - posed.middle)
-        cosine = np.empty(face)
-        kernels.facing(posed.points[:face], self._normals, eye, skull, cosine)
+        cosine = np.empty((face, 1))
+        kernels.facing(posed.points[:face], self._normals, eye, skull, cosine[:, 0])
         crop_from_image = np.asarray(np.linalg.inv(crop.image_from_crop[:, :2]), np.float64)
         turns = crop_from_image, camera_from_head[:3, :3], rotation
         still = np.empty((len(self.others), 3, 0))
-        motions = self._motions(lens[:face], posed.points[:face], posed.jacobian, *turns)
         return SkinView(
             crop.to_crop(pixels[:face]),
             direction / np.linalg.norm(direction),
-            motions,
+            self._motions(lens[:face], posed.points[:face], posed.jacobian, *turns),
             self._motions(lens[face:], posed.points[face:], still, *turns),
-            self.fine(cosine) > _LEAST_COSINE,
-            self.fine(motions),
+            self.between.spread(cosine)[:, 0] > _LEAST_COSINE,
         )
-
-    def fine(self, values: NDArray) -> Floats:
-        """(Q, ...) at the places that are compared, of values (N, ...) at the face's points."""
-        rows, shares = self.between.rows, self.between.shares
-        flat = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
-        out = np.empty((len(rows), flat.shape[1]), np.float32)
-        kernels.spread(rows, shares, flat, out)
-        return out.reshape(-1, *values.shape[1:])
 
     def _motions(self, lens: Array, points: Array, jacobian: Array, *turns: Array) -> Floats:
         """(n, 2, 6 + L), see `kernels.motions`."""
@@ -169,27 +157,21 @@ class TexturedSkin:
         return self._posed[0]
 
 
-class Between:
+def _between(model: HeadModel, grid: TexelGrid, face: NDArray[np.intp]) -> Between:
     """Places between an aligner's points of the face, where the skin's detail is compared.
 
-    rows, shares: (Q, 4) of which of the face's points each is the mean. parted: (Q, 3) metres,
-    where they are (see `parted_positions`).
+    face: (N,) the face's points among the texels of grid.
     """
-
-    def __init__(self, model: HeadModel, grid: TexelGrid, face: NDArray[np.intp]) -> None:
-        """face: (N,) the face's points among the texels of grid."""
-        means, _ = texel_interpolation(model, grid, texel_grid(model, _FINER * grid.size).points)
-        of_face = means[:, face]
-        whole = (np.diff(of_face.indptr) == 4) & (np.diff(means.indptr) == 4)
-        of_face = of_face[np.flatnonzero(whole)]
-        rows, shares = of_face.indices.reshape(-1, 4), of_face.data.reshape(-1, 4)
-        corners = parted_positions(model, grid.points[face])[rows]
-        size = np.ptp(corners, axis=1).max(axis=1)
-        joined = size < _SLIT * np.median(size)
-        # unsigned: compiled code then does not look for negative indices
-        self.rows = rows[joined].astype(np.uint32)
-        self.shares = shares[joined].astype(np.float32)
-        self.parted = np.einsum("qk,qkd->qd", self.shares, corners[joined])
+    means, _ = texel_interpolation(model, grid, texel_grid(model, _FINER * grid.size).points)
+    of_face = means[:, face]
+    whole = (np.diff(of_face.indptr) == 4) & (np.diff(means.indptr) == 4)
+    of_face = of_face[np.flatnonzero(whole)]
+    rows, shares = of_face.indices.reshape(-1, 4), of_face.data.reshape(-1, 4)
+    corners = parted_positions(model, grid.points[face])[rows]
+    size = np.ptp(corners, axis=1).max(axis=1)
+    joined = size < _SLIT * np.median(size)
+    # unsigned: compiled code then does not look for negative indices
+    return Between(rows[joined].astype(np.uint32), shares[joined].astype(np.float32), len(face))
 
 
 def _face_rows(model: HeadModel, points: SurfacePoints) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flowface_ros.track.texture_alignment import (
+    Between,
     Reference,
     Smoother,
     align_texture,
@@ -65,6 +66,12 @@ def test_the_mean_of_a_constant_is_the_constant_whatever_is_missing() -> None:
     assert np.allclose(means[:10, 1], 7, atol=1e-3)
 
 
+def in_place(count: int) -> Between:
+    """Places that are those of the points."""
+    rows = np.repeat(np.arange(count, dtype=np.uint32)[:, None], 4, axis=1)
+    return Between(rows, np.full((count, 4), 0.25, np.float32), count)
+
+
 def test_a_known_motion_is_found_again() -> None:
     detail, places = detail_of(crop_of_blobs()), lattice()
     centred = (places - places.mean(axis=0)) / 100
@@ -76,7 +83,9 @@ def test_a_known_motion_is_found_again() -> None:
     there = places + moved(motions, true)
     reference = Reference(detail.values_at(there), seen)
     smoother = Smoother(np.column_stack([places * 1e-3, np.zeros(400)]), 0.03)
-    found = align_texture(detail, seen, [reference], places, motions, np.zeros(3), smoother)
+    found = align_texture(
+        detail, seen, [reference], places, motions, np.zeros(3), in_place(400), smoother
+    )
     assert np.abs(moved(motions, found - true)).max() < 0.1
 
 
@@ -86,5 +95,7 @@ def test_nothing_seen_in_common_says_nothing() -> None:
     motions = np.ones((400, 2, 1), np.float32)
     smoother = Smoother(np.column_stack([places * 1e-3, np.zeros(400)]), 0.03)
     reference = Reference(detail.values_at(places + 2), half)
-    found = align_texture(detail, ~half, [reference], places, motions, np.ones(1), smoother)
+    found = align_texture(
+        detail, ~half, [reference], places, motions, np.ones(1), in_place(400), smoother
+    )
     assert found == pytest.approx([0.0])

@@ -76,7 +76,7 @@ def test_what_is_compared_lies_between_the_points(head: TexturedHead) -> None:
     between, model = head.skin.between, head.model
     face = head.points[head.skin.rows].interpolate(model.triangles, model.template)
     fine = texel_grid(model, 2 * 20).points.interpolate(model.triangles, model.template)
-    places = head.skin.fine(face)
+    places = between.spread(face)
     assert len(places) > 2 * len(face)
     off, _ = cKDTree(fine).query(places)
     assert np.median(off) < 0.0015 and off.max() < 0.008  # texels are some 11 mm wide
@@ -94,6 +94,10 @@ def test_means_between_points_are_sums_over_four() -> None:
     out = np.empty((50, 5), np.float32)
     kernels.spread(rows, shares, values, out)
     assert out == pytest.approx((shares[..., None] * values[rows]).sum(axis=1), abs=1e-5)
+    back, given = np.zeros((30, 5), np.float32), np.zeros((30, 5))
+    kernels.gather(rows, shares, out, back)
+    np.add.at(given, rows, shares[..., None] * out[:, None])
+    assert back == pytest.approx(given, abs=1e-4)
 
 
 def test_samples_are_bilinear_and_the_border_goes_on() -> None:
@@ -127,15 +131,14 @@ def test_weights_are_those_of_a_robust_mean() -> None:
     known[:, 3] = 0
     difference = (rng.normal(size=(300, 4)) * [1, 5, 20, 5]).astype(np.float32) * known
     difference[:20] *= 30
-    smooth = (5 * rng.normal(size=(300, 4))).astype(np.float32)
-    near = rng.uniform(1, 5, (300, 4)).astype(np.float32)
+    smooth = rng.normal(size=(300, 4)).astype(np.float32)
     weight, pull = np.empty((2, 300), np.float32)
     tuning = np.float32(3), np.float32(1.5), np.float32(0.2)
-    kernels.weigh(difference, smooth, near, known, *tuning, weight, pull)
+    kernels.weigh(difference, smooth, known, *tuning, weight, pull)
     expected, pulled = np.zeros(300), np.zeros(300)
     for column in range(3):
         rows = known[:, column] > 0
-        d = (difference - smooth / near)[rows, column].astype(np.float64)
+        d = (difference - smooth)[rows, column].astype(np.float64)
         sigma = max(3.0, 1.5 * np.median(np.abs(d)))
         weights = 0.2 / (sigma * (1 + (d / (2 * sigma)) ** 2)) ** 2
         expected[rows] += weights
@@ -156,24 +159,40 @@ def test_differences_are_of_what_both_see() -> None:
     assert out == pytest.approx((value[:, None] - told) * known, abs=1e-6)
 
 
-def test_whitened_equations_are_the_weighted_ones() -> None:
+def test_what_places_say_is_handed_to_the_points_around_them() -> None:
     rng = np.random.default_rng(0)
     slopes = rng.normal(size=(2, 20, 20)).astype(np.float32)
-    places = rng.uniform(0, 19, (100, 2)).astype(np.float32)
-    dx, dy = np.empty((2, 100), np.float32)
-    kernels.sample(slopes[0], places, dx)
-    kernels.sample(slopes[1], places, dy)
-    moves = rng.normal(size=(100, 2, 7)).astype(np.float32)
-    weight, pull = rng.uniform(0, 1, (2, 100)).astype(np.float32)
+    places = rng.uniform(0, 19, (200, 2)).astype(np.float32)
+    rows = rng.integers(0, 30, (200, 4)).astype(np.uint32)
+    shares = rng.dirichlet(np.ones(4), 200).astype(np.float32)
+    weight, pull = rng.uniform(0, 1, (2, 200)).astype(np.float32)
     weight[:10] = pull[:10] = 0
-    jacobian, residual = np.empty((100, 7), np.float32), np.empty(100, np.float32)
-    kernels.whiten(slopes[0], slopes[1], places, weight, pull, moves, jacobian, residual)
-    slope = dx[:, None] * moves[:, 0] + dy[:, None] * moves[:, 1]
-    assert jacobian.T @ jacobian == pytest.approx((slope.T * weight) @ slope, abs=1e-3)
-    assert residual @ jacobian == pytest.approx(pull @ slope, abs=1e-3)
+    information, force = np.empty((30, 3), np.float32), np.empty((30, 2), np.float32)
+    of_place = rows, shares
+    kernels.inform(slopes[0], slopes[1], places, weight, pull, *of_place, information, force)
+    gradient = np.empty((200, 2), np.float32)
+    kernels.sample(slopes[0], places, gradient[:, 0])
+    kernels.sample(slopes[1], places, gradient[:, 1])
+    squared = weight[:, None, None] * gradient[:, :, None] * gradient[:, None]
+    expected = np.zeros((30, 2, 2))
+    np.add.at(expected, rows, shares[..., None, None] * squared[:, None])
+    assert information == pytest.approx(expected.reshape(30, 4)[:, [0, 1, 3]], abs=1e-4)
+    moves = rng.normal(size=(30, 2, 7)).astype(np.float32)
+    of_places = (shares[..., None, None] * moves[rows]).sum(axis=1)
+    slope = np.einsum("q,qi,qim->m", pull, gradient, of_places)
+    assert np.einsum("ni,nim->m", force, moves) == pytest.approx(slope, abs=1e-3)
+    whitened = np.empty_like(moves)
+    kernels.whiten(information, moves, whitened)
+    normal = np.einsum("nim,nij,njk->mk", moves, expected, moves)
+    assert np.einsum("nim,nik->mk", whitened, whitened) == pytest.approx(normal, abs=1e-2)
+
+
+def test_points_are_scaled_each_by_its_factor() -> None:
+    rng = np.random.default_rng(0)
+    moves, factor = rng.normal(size=(30, 2, 7)).astype(np.float32), np.arange(30, dtype=np.float32)
     scaled = np.empty_like(moves)
-    kernels.scale(moves, dx, scaled)
-    assert scaled == pytest.approx(moves * dx[:, None, None], rel=1e-6)
+    kernels.scale(moves, factor, scaled)
+    assert scaled == pytest.approx(moves * factor[:, None, None], rel=1e-6)
 
 
 def test_cosines_are_those_between_the_skin_and_the_eye() -> None:
