@@ -1,20 +1,21 @@
 """Fits the light network on drawn pictures and, if given, photographs; writes its ONNX file.
 
-    python tools/fit_light.py --pictures 4000 --photographs FOLDER --out flow_light.onnx
+    python tools/fit_light.py --batches 400 --photographs FOLDER --looks FOLDER --out light.onnx
 
 Drawing takes some 0.06 s a picture and core. Each is looked at twice, by two bad cameras, once
-mirrored. One in sixteen is kept for sigma's calibration and shown to no regression.
+mirrored in another crop. What is seen is kept in the folder of looks, so a run goes on where it was
+stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 from tqdm import tqdm
 
 from flowface_ros.align.embedding import IRIS_POINTS, read_embedding
@@ -28,18 +29,31 @@ from flowface_ros.align.network.networks import new_network
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.train.augment import augment
-from flowface_ros.train.batch import Batch
-from flowface_ros.train.calibrate import calibrate, calibration
-from flowface_ros.train.least_squares import Rows, choose_projections, joined, rows_of, solve
+from flowface_ros.train.augment import AugmentConfig, augment
+from flowface_ros.train.batch import Batch, inside_crop
+from flowface_ros.train.light_fit import calibrate_light, fit
+from flowface_ros.train.looks import Looks, choose_projections, joined, looks_at
 from flowface_ros.train.photographs import PhotographSource
-from flowface_ros.train.regions import texel_regions
 from flowface_ros.train.studio import Studio, SynthConfig
 from flowface_ros.train.verify import photographs
 
-_BATCH = 32
-_PHOTOGRAPH_LOOKS = 240
-_CALIBRATED_EVERY = 16
+_BATCH, _PHOTOGRAPH_BATCH, _PHOTOGRAPH_BATCHES = 32, 24, 40
+_SEED = 1000
+_FIELDS = ("light", "position_px", "visible", "iod_px")
+
+_HARD_EVERY = 3
+"""Of so many batches, one is of faces from aside, in bad crops, by bad cameras, half covered."""
+_KEPT_EVERY = 15
+"""Of so many batches, one, which is none of the hard ones, is kept for sigma's calibration; its
+first looks, in crops as they come, serve it."""
+_HARD = AugmentConfig(
+    side_shares=(0.25, 0.1, 0.15, 0.15, 0.15, 0.2), cover_share=0.6, border_share=0.2
+)
+_HARD_YAW_SHARE, _HARD_CROP_SHARE = 0.9, 0.25
+
+_BAD_SHARE, _BAD_ZOOM, _BAD_SHIFT, _BAD_ROLL = 0.2, 0.35, 0.18, 0.5
+_ZOOM_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA = 0.08, 0.03, 0.1
+"""How a second crop lies in the first: log size, place over its side, roll in radians."""
 
 
 def mirror_rows(model: HeadModel, grid_size: int) -> torch.Tensor:
@@ -60,77 +74,123 @@ def mirrored(batch: Batch, rows: torch.Tensor) -> Batch:
     )
 
 
-def drawn(model: HeadModel, config: SynthConfig, batches: int) -> Iterator[tuple[bool, Batch]]:
-    """Whether it is kept for calibration, and a spoilt batch whose `light` is the picture."""
-    studio = Studio(model, config, query_points(model, texel_grid(model, config.grid)))
-    rows = mirror_rows(model, config.grid)
-    for number in tqdm(range(batches), "pictures"):
-        arrays = studio.batch(number)
-        batch = Batch(*(torch.from_numpy(getattr(arrays, n)) for n in _FIELDS))
-        for look, seen in enumerate((batch, mirrored(batch, rows))):
-            image, spoilt = augment(seen, 2 * number + look)
-            yield number % _CALIBRATED_EVERY == 0, replace(spoilt, light=image)
+def recut(batch: Batch, seed: int) -> Batch:
+    """Crops of the crops; beyond these their borders go on."""
+    generator = torch.Generator().manual_seed(seed)
+    count, size = len(batch), batch.light.shape[-1]
+    middle = (size - 1) / 2
+    bad = torch.rand(count, generator=generator) < _BAD_SHARE
+    even = 2 * torch.rand(count, 4, generator=generator) - 1
+    normal = torch.randn(count, 4, generator=generator)
+    zoom = torch.exp(torch.where(bad, _BAD_ZOOM * even[:, 0], _ZOOM_SIGMA * normal[:, 0]))
+    shift = torch.where(bad[:, None], _BAD_SHIFT * even[:, 1:3], _SHIFT_SIGMA * normal[:, 1:3])
+    roll = torch.where(bad, _BAD_ROLL * even[:, 3], _ROLL_SIGMA * normal[:, 3])
+    cosine, sine = torch.cos(roll) * zoom, torch.sin(roll) * zoom
+    turn = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(-1, 2, 2)
+    shift = size * shift[:, None]
+    axis = torch.arange(size, dtype=torch.float32) - middle
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    offset = torch.stack([x, y], dim=-1).reshape(1, -1, 2)
+    places = (torch.matmul(offset, turn.transpose(1, 2)) + shift) * (2.0 / size)
+    light = functional.grid_sample(
+        batch.light.float(), places.reshape(count, size, size, 2), padding_mode="border",
+        align_corners=False,
+    )  # fmt: skip
+    back = torch.linalg.inv(turn).transpose(1, 2)
+    position = torch.matmul(batch.position_px - shift - middle, back) + middle
+    inside = inside_crop(position, size)
+    return Batch(light, position, batch.visible & inside, batch.iod_px / zoom)
 
 
-_FIELDS = ("light", "position_px", "visible", "iod_px")
+class Gatherer:
+    """Draws batches and keeps what the network sees of them in a folder."""
 
+    def __init__(self, network: LightNetwork, model: HeadModel, folder: Path) -> None:
+        self._network, self._folder = network, folder
+        config = network.config
+        views = SynthConfig(config.crop_px, config.grid, _BATCH, _SEED, people=10**6)
+        points = query_points(model, texel_grid(model, config.grid))
+        hard = replace(views, any_yaw_share=_HARD_YAW_SHARE, bad_crop_share=_HARD_CROP_SHARE)
+        self._studios = [Studio(model, kind, points) for kind in (views, hard)]
+        self._mirror = mirror_rows(model, config.grid)
 
-@torch.no_grad()
-def row_of(network: LightNetwork, batch: Batch, known: torch.Tensor, real: bool) -> Rows:
-    encoded = network.encoder(batch.light)
-    return rows_of(network, encoded, batch.position_px, known, batch.iod_px, real)
-
-
-def fit(
-    network: LightNetwork, model: HeadModel, config: SynthConfig, pictures: int, folder: Path | None
-) -> None:
-    """In place."""
-    texels = len(network.first_log_sigma)
-    parts, kept = [], []
-    for number, (calibrates, batch) in enumerate(drawn(model, config, -(-pictures // _BATCH))):
-        if number == 0:
+    def projections(self) -> None:
+        """Set the network's projections, by the first batch."""
+        path = self._folder / "projections.pt"
+        if not path.exists():
+            image, _ = augment(self._drawn(0), 0)
             with torch.no_grad():
-                choose_projections(network, network.encoder(batch.light))
-        if calibrates:
-            kept.append(batch)
-        else:
-            every = torch.ones(len(batch), texels, dtype=torch.bool)
-            parts.append(row_of(network, batch, every, False))
-    if folder is not None:
-        source = PhotographSource(
-            model, photographs(folder), config.crop_px, config.grid, 8, config.seed
-        )
-        for number in range(_PHOTOGRAPH_LOOKS // 8):
+                choose_projections(self._network, self._network.encoder(image))
+            torch.save(self._network.project.state_dict(), path)
+        self._network.project.load_state_dict(torch.load(path))
+
+    def drawn(self, number: int) -> Looks:
+        """Two looks at each picture of a batch."""
+        path = self._folder / f"drawn_{number:05d}.npz"
+        if not path.exists():
+            batch = self._drawn(number)
+            other = recut(mirrored(batch, self._mirror), number)
+            camera = _HARD if _is_hard(number) else AugmentConfig()
+            looks = [
+                self._look(seen, camera, 2 * number + k, False)
+                for k, seen in enumerate((batch, other))
+            ]
+            joined(looks).write(path)
+        return Looks.read(path)
+
+    def photographed(self, source: PhotographSource, number: int) -> Looks:
+        """Looks at photographs, by every second batch in a bad crop or by a bad camera."""
+        path = self._folder / f"photographs_{number:03d}.npz"
+        if not path.exists():
             batch = source.batch(number)
-            image, spoilt = augment(batch, number)
-            known = torch.isfinite(batch.position_px).all(dim=2)
-            parts.append(row_of(network, replace(spoilt, light=image), known, True))
-    solve(network, joined(parts))
-    with torch.no_grad():
-        outputs = [network(batch.light, every_iteration=False) for batch in kept]
-    change = calibration(
-        texel_regions(model, config.grid),
-        np.concatenate([o.position_px[-1].numpy() for o in outputs]),
-        np.concatenate([o.log_sigma[-1].numpy() for o in outputs]),
-        np.concatenate([b.position_px[:, :texels].numpy() for b in kept]),
-        np.concatenate([b.visible[:, :texels].numpy() for b in kept]),
-    )
-    calibrate(network, change)
+            if number >= _PHOTOGRAPH_BATCHES // 2:
+                batch = recut(batch, number)
+            camera = _HARD if number % 2 else AugmentConfig()
+            self._look(batch, camera, number, True).write(path)
+        return Looks.read(path)
+
+    def _drawn(self, number: int) -> Batch:
+        arrays = self._studios[_is_hard(number)].batch(number)
+        return Batch(*(torch.from_numpy(getattr(arrays, name)) for name in _FIELDS))
+
+    @torch.no_grad()
+    def _look(self, batch: Batch, camera: AugmentConfig, seed: int, real: bool) -> Looks:
+        image, spoilt = augment(batch, seed, camera)
+        visible = spoilt.visible[:, : len(self._network.first_log_sigma)]
+        encoded = self._network.encoder(image)
+        return looks_at(self._network, encoded, batch.position_px, visible, batch.iod_px, real)
+
+
+def _is_hard(number: int) -> bool:
+    return number % _HARD_EVERY == _HARD_EVERY - 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=4000, help="drawn (default: %(default)s)")
+    parser.add_argument(
+        "--batches", type=int, default=400, help="of 32 pictures (default: %(default)s)"
+    )
     parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="of faces, optional")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--looks", type=Path, metavar="FOLDER", required=True, help="kept here")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     args = parser.parse_args()
     model, config = load_builtin_head(), preset("light")
-    torch.manual_seed(args.seed)
     network = new_network(config, head_constants(config, model)).eval()
     assert isinstance(network, LightNetwork)
-    data = SynthConfig(config.crop_px, config.grid, _BATCH, args.seed, people=10**6)
-    fit(network, model, data, args.pictures, args.photographs)
+    args.looks.mkdir(parents=True, exist_ok=True)
+    gatherer = Gatherer(network, model, args.looks)
+    gatherer.projections()
+    looks = []
+    if args.photographs is not None:
+        source = PhotographSource(
+            model, photographs(args.photographs), config.crop_px, config.grid, _PHOTOGRAPH_BATCH, 0
+        )
+        looks = [gatherer.photographed(source, k) for k in range(_PHOTOGRAPH_BATCHES)]
+    drawn = [gatherer.drawn(k) for k in tqdm(range(args.batches), "batches of pictures")]
+    kept = joined([looks_of_batch[:_BATCH] for looks_of_batch in drawn[::_KEPT_EVERY]])
+    del drawn[::_KEPT_EVERY]
+    fit(network, joined([*looks, *drawn]))
+    calibrate_light(network, model, kept)
     export_onnx(network, args.out)
     save_checkpoint(args.out.with_suffix(".pt"), network)
 

@@ -25,7 +25,9 @@ _FACING = np.diag([1.0, -1.0, -1.0])
 """A head that looks into the camera."""
 
 _NEAREST_M, _FURTHEST_M = 0.3, 4.0
-_YAW_SIGMA, _WIDEST_YAW, _ANY_YAW_SHARE = np.radians(22), np.radians(95), 0.45
+_YAW_SIGMA, _WIDEST_YAW = np.radians(22), np.radians(95)
+ANY_YAW_SHARE = 0.45
+"""Of views, with a yaw that is uniform to the widest; the others look about at the camera."""
 _PITCH_SIGMA, _STEEPEST_PITCH = np.radians(14), np.radians(50)
 _ROLL_SIGMA, _WIDEST_ROLL, _ANY_ROLL_SHARE = np.radians(7), np.radians(40), 0.08
 """Roll that is left in a crop that was meant to be upright."""
@@ -33,7 +35,7 @@ _OFF_AXIS_SIGMA = np.radians(12)
 
 _SCALE_SIGMA, _SHIFT_SIGMA = 0.09, 0.04
 """Of the crop's side, and of its place over its side, as detector and tracker make it."""
-_BAD_CROP_SHARE, _BAD_SCALE, _BAD_SHIFT = 0.12, 0.45, 0.22
+BAD_CROP_SHARE, _BAD_SCALE, _BAD_SHIFT = 0.12, 0.45, 0.22
 """Crops of a first guess: uniform up to these."""
 
 _NECK_SIGMA, _GAZE_YAW, _GAZE_PITCH = 0.10, np.radians(32), np.radians(22)
@@ -82,7 +84,10 @@ class Shots:
         )
 
 
-def sample_shots(model: HeadModel, rng: np.random.Generator, count: int) -> Shots:
+def sample_shots(
+    model: HeadModel, rng: np.random.Generator, count: int, any_yaw_share: float = ANY_YAW_SHARE,
+    bad_crop_share: float = BAD_CROP_SHARE,
+) -> Shots:  # fmt: skip
     """`count` views; the same generator state gives the same ones."""
     weights = _sample_weights(rng, count)
     expression, joints = _joint_states(model, weights)
@@ -98,9 +103,9 @@ def sample_shots(model: HeadModel, rng: np.random.Generator, count: int) -> Shot
     )
     vergence = rng.normal(0, 0.03, (count, 1)) * [[0.0, 1.0, 0.0]]
     bounds = model.joint_bounds
-    bad = rng.random(count) < _BAD_CROP_SHARE
+    bad = rng.random(count) < bad_crop_share
     return Shots(
-        rotation=_sample_rotations(rng, count),
+        rotation=_sample_rotations(rng, count, any_yaw_share),
         neck=np.clip(rng.normal(0, _NECK_SIGMA, (count, 3)), *bounds[1].T),
         jaw=np.clip(joints["jaw"], *bounds[2].T),
         left_eye=np.clip(gaze + vergence, *bounds[3].T),
@@ -140,9 +145,9 @@ def crop_camera(
     return Camera("crop", size, size, intrinsics)
 
 
-def _sample_rotations(rng: np.random.Generator, count: int) -> Array:
+def _sample_rotations(rng: np.random.Generator, count: int, any_yaw_share: float) -> Array:
     """Rotation vectors (count, 3): roll, then yaw, then pitch of a head that faces the camera."""
-    any_yaw = rng.random(count) < _ANY_YAW_SHARE
+    any_yaw = rng.random(count) < any_yaw_share
     yaw = np.where(
         any_yaw, rng.uniform(-_WIDEST_YAW, _WIDEST_YAW, count), rng.normal(0, _YAW_SIGMA, count)
     )

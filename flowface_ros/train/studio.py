@@ -23,7 +23,13 @@ from flowface_ros.synth.render.light import sample_light
 from flowface_ros.synth.scene.background import sample_background
 from flowface_ros.synth.scene.picture import RenderedImage, render_scene
 from flowface_ros.synth.things.occluders import sample_occluder
-from flowface_ros.train.shots import Shots, crop_camera, sample_shots
+from flowface_ros.train.shots import (
+    ANY_YAW_SHARE,
+    BAD_CROP_SHARE,
+    Shots,
+    crop_camera,
+    sample_shots,
+)
 
 PEOPLE, SHOTS = range(2)
 """Streams of random numbers that a seed is split into."""
@@ -44,7 +50,8 @@ class SynthConfig:
 
     crop_px: side of the crops. grid: side of the texel grid that is labelled. batch_size: crops.
     seed: decides everything. people: how many different ones there are at a time.
-    fresh_every: after so many batches one person is replaced by a new one.
+    fresh_every: after so many batches one person is replaced by a new one. any_yaw_share,
+    bad_crop_share: of the views, see `shots`.
     """
 
     crop_px: int = 256
@@ -53,6 +60,8 @@ class SynthConfig:
     seed: int = 0
     people: int = 512
     fresh_every: int = 4
+    any_yaw_share: float = ANY_YAW_SHARE
+    bad_crop_share: float = BAD_CROP_SHARE
 
     def person_of(self, batch: int, draw: int) -> int:
         """Number of the person that a draw in [0, people) means at a batch: a sliding window."""
@@ -103,7 +112,9 @@ class Studio:
         """Batch `number`."""
         config = self.config
         rng = config.rng(SHOTS, number)
-        shots = sample_shots(self.model, rng, config.batch_size)
+        shots = sample_shots(
+            self.model, rng, config.batch_size, config.any_yaw_share, config.bad_crop_share
+        )
         # Few people a batch: making one takes longer than drawing some pictures.
         cast = rng.integers(config.people, size=max(1, config.batch_size // 4))
         people = rng.choice(cast, config.batch_size)

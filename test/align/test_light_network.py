@@ -74,15 +74,16 @@ def test_frame_of_a_turned_view() -> None:
 
 def test_belief_grows_with_the_error(network: LightNetwork) -> None:
     count = len(network.first_log_sigma) + light_network.IRIS_COUNT
-    errors = torch.log(torch.tensor([[0.001], [0.0055], [0.03]])).expand(3, count)
-    low, middle, high = network._belief(errors).tolist()
+    middle_m = light_network.BELIEF_MIDDLE_M
+    errors = torch.log(torch.tensor([[middle_m / 5], [middle_m], [5 * middle_m]])).expand(3, count)
+    low, middle, high = network.belief(errors).tolist()
     assert low == pytest.approx(light_network.BELIEF_FLOOR, abs=0.02)
     assert high == pytest.approx(light_network.BELIEF_CEILING, abs=0.02)
     assert middle == pytest.approx((low + high) / 2, abs=0.02)
 
 
 def test_calibration_leaves_positions_alone(network: LightNetwork, face: NDArray[np.uint8]) -> None:
-    torch.nn.init.normal_(network.displacement.basis, std=1e-4)
+    torch.nn.init.normal_(network.head.displacement.basis, std=0.1)
     change = torch.linspace(-1, 1, len(network.first_log_sigma))
     with torch.no_grad():
         before = network(tensor(face), every_iteration=False)
@@ -110,17 +111,17 @@ def test_features_are_of_the_places_that_are_sampled(network: LightNetwork) -> N
 
 
 def test_training_reaches_what_is_learned(network: LightNetwork, face: NDArray[np.uint8]) -> None:
-    for layer in (network.displacement, network.log_sigma):
-        torch.nn.init.normal_(layer.basis, std=1e-4)
+    for layer in (network.head.displacement, network.head.log_sigma):
+        torch.nn.init.normal_(layer.basis, std=0.1)
     output = network.train()(tensor(face))
     (output.position_px[-1].mean() + output.log_sigma[-1].mean()).backward()
-    learned = [network.displacement, network.log_sigma, *network.project]
+    learned = [network.head, *network.project]
     for module in learned:
         assert all(float(p.grad.abs().max()) > 0 for p in module.parameters())
 
 
 def test_checkpoint_restores_sizes_of_the_atlas(network: LightNetwork, tmp_path: Path) -> None:
-    torch.nn.init.normal_(network.displacement.basis, std=1e-4)
+    torch.nn.init.normal_(network.head.displacement.basis, std=0.1)
     save_checkpoint(tmp_path / "a.pt", network)
     restored, _ = load_checkpoint(tmp_path / "a.pt")
     for name, value in network.state_dict().items():

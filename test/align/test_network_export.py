@@ -39,8 +39,10 @@ def random_network(config: NetworkConfig) -> Network:
     torch.manual_seed(0)
     network = make_network(config, blank_constants(config))
     if isinstance(network, LightNetwork):
-        for layer in (network.displacement, network.log_sigma):
-            torch.nn.init.normal_(layer.basis, std=0.01)
+        torch.nn.init.normal_(network.head.displacement.basis, std=10)
+        torch.nn.init.normal_(network.head.log_sigma.basis, std=0.01)
+        for parameter in network.head.parameters():
+            parameter.data = parameter.data.half().float()  # as the file keeps them
         return network.eval()
     torch.nn.init.normal_(network.head.output.weight, std=0.5)
     if network.gate is not None:

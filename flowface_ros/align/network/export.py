@@ -36,6 +36,10 @@ FEATURE_SCOPES = ("fusion/", "heatmap/project/", "update/", "head/")
 """Scopes of the graph that hold features only. All other nodes may hold positions in pixels, for
 which float16 is too coarse (1/8 px at 128 to 256). The landmark trunk ends in positions too."""
 
+HALF_STORED = "network.head."
+"""Matrices of the light network that are kept in float16, which halves the file; runtimes make them
+float32 when they load it."""
+
 
 class DeployedNetwork(nn.Module):
     """A baked network with the file's input and outputs."""
@@ -82,6 +86,8 @@ def export_onnx(network: Network, path: Path, licence: str = "Apache-2.0") -> No
     model = onnx.load_from_string(_trace(deployed))
     _expand_shared_weights(model.graph)
     _declare_outputs(model.graph, deployed.count)
+    if isinstance(network, LightNetwork):
+        _store_half(model.graph, HALF_STORED)
     stored = {array.name for array in model.graph.initializer}
     nodes = [node.name for node in model.graph.node]
     metadata = NetworkMetadata(
@@ -104,7 +110,7 @@ def load_onnx(path: Path) -> tuple[DeployedNetwork, NetworkMetadata]:
     """
     model = load_model(path)
     metadata = metadata_of(model, path)
-    weights = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    weights = {array.name: _as_used(array) for array in model.graph.initializer}
     deployed = DeployedNetwork(_skeleton(metadata, weights))
     expected = {
         name: value
@@ -157,6 +163,33 @@ def _expand_shared_weights(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _store_half(graph: onnx.GraphProto, prefix: str) -> None:
+    """Keep matrices whose names start so in float16, with a cast to float32 behind them."""
+    casts = []
+    for array in graph.initializer:
+        if not array.name.startswith(prefix) or len(array.dims) != 2:
+            continue
+        half = numpy_helper.to_array(array).astype(np.float16)
+        array.CopyFrom(numpy_helper.from_array(half, array.name))
+        cast = f"{array.name}/float32"
+        casts.append(
+            onnx.helper.make_node("Cast", [array.name], [cast], cast, to=onnx.TensorProto.FLOAT)
+        )
+    renamed = {node.input[0]: node.output[0] for node in casts}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _as_used(array: onnx.TensorProto) -> NDArray:
+    """A stored weight; what is kept in float16 is computed with in float32."""
+    values = numpy_helper.to_array(array)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _half_scopes(network: Network) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ from flowface_ros.align.network.light_trunk import LANDMARK_NET, load_landmark_t
 Network = FlowNetwork | LightNetwork
 
 _ATLAS_SIZED = (
-    "answered", "correction", "displacement.basis", "displacement.code", "feature_mean",
-    "feature_scale", "fill", "first_log_sigma", "first_position", "iris_log_sigma",
-    "landmark_matrix", "log_factor", "log_sigma.basis", "log_sigma.code", "pose_solve",
-    *(f"sampled_{stride}" for stride in LEVEL_STRIDES), "skin_share",
+    "answered", "correction", "feature_mean", "feature_scale", "fill", "first_log_sigma",
+    "first_position", "head.displacement.basis", "head.displacement.constant", "head.first.weight",
+    "head.log_sigma.basis", "head.log_sigma.constant", "iris_log_sigma", "landmark_matrix",
+    "log_factor", "pose_solve", *(f"sampled_{stride}" for stride in LEVEL_STRIDES), "skin_share",
 )  # fmt: skip
 """Weights whose sizes depend on the atlas."""
 
@@ -42,7 +42,7 @@ def take_atlas(network: Network, weights: Mapping[str, Tensor]) -> None:
     """Replace what is of the atlas's size by stored weights, by name; others are left alone."""
     for name in _ATLAS_SIZED:
         owner, _, leaf = name.rpartition(".")
-        if name not in weights or (owner and not hasattr(network, owner)):
+        if name not in weights or name not in network.state_dict():
             continue
         module = network.get_submodule(owner)
         if leaf in dict(module.named_buffers(recurse=False)):
