@@ -30,6 +30,7 @@ from flowface_ros.ros.settings import AlignerSettings
 from flowface_ros.ros.synchronizer import FrameSet
 from flowface_ros.ros.topics import ALIGNMENTS, FOLLOWED_FACES
 from flowface_ros.ros.view_reader import ViewReader, arrival_of, message_of
+from flowface_ros.ros.warm_up import warm_up_views
 from flowface_ros.track.frames import ViewFrame
 from flowface_ros.track.view_aligner import AlignedViews, ViewAligner
 
@@ -79,6 +80,7 @@ class AlignerNode(SetNode[AlignerSettings]):
         self._grid, self._device = frugal.grid.size, str(aligner.device)
         alignment_points(model, self._grid)
         config = self.settings.tracker
+        warm_up_views(model, frugal, config)
         self._core, self._newest_faces = ViewAligner(model, frugal, finder, config), None
         topic = self.settings.faces_topic
         self._qos.describe(topic, "faces of the fitter")

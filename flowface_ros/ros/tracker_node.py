@@ -23,7 +23,7 @@ from flowface_ros.ros.run import run_node
 from flowface_ros.ros.settings import TrackerSettings
 from flowface_ros.ros.synchronizer import FrameSet
 from flowface_ros.ros.view_reader import ViewReader, arrival_of
-from flowface_ros.ros.warm_up import warm_up_fit
+from flowface_ros.ros.warm_up import warm_up_fit, warm_up_views
 from flowface_ros.track.frames import ViewFrame
 from flowface_ros.track.pipeline import Tracker
 
@@ -62,6 +62,7 @@ class TrackerNode(HeadNode[TrackerSettings]):
         frugal = FrugalAligner(aligner, self._on_shrink)
         frugal.warm_up()
         warm_up_fit(model, aligner.points, self.settings.tracker)
+        warm_up_views(model, frugal, self.settings.tracker)
         self._core = Tracker(model, frugal, finder, self.settings.tracker)
         self._device = str(aligner.device)
         self._cameras.subscribe(self._take, self._qos)
