@@ -88,7 +88,6 @@ class OnnxSession:
         self._workers = None
         if small and threads > 1 and self.device.kind == "cpu":
             self._workers = ThreadPoolExecutor(threads)
-        self._parts = threads
         self.inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
         self.outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
         self._binding: DeviceBinding | None = None
@@ -106,10 +105,9 @@ class OnnxSession:
                 for name, spec in self.outputs.items()
             }
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        if self._workers is not None and batch > 1:
-            values = self._run_parts(self._workers, arrays, min(batch, self._parts))
-        elif self.device.kind == "cpu":
-            values = self._session.run(None, arrays)
+        free = all(spec.shape[0] is None for spec in self.inputs.values())
+        if self.device.kind == "cpu":
+            values = self._run_singly(arrays, batch if free else 1)
         else:
             values = self._bind(arrays).run(arrays)
         return dict(zip(self.outputs, values, strict=True))
@@ -126,14 +124,15 @@ class OnnxSession:
             }
             self.run(**zeros)
 
-    def _run_parts(
-        self, workers: ThreadPoolExecutor, arrays: dict[str, NDArray], count: int
-    ) -> list[NDArray]:
+    def _run_singly(self, arrays: dict[str, NDArray], count: int) -> list[NDArray]:
+        """In so many parts. Pictures are no faster together on a CPU, and alone the answer to one
+        does not depend, in its last digits, on how many others there are."""
         parts = [
             dict(zip(arrays, part, strict=True))
             for part in zip(*(np.array_split(a, count) for a in arrays.values()), strict=True)
         ]
-        answers = workers.map(lambda part: self._session.run(None, part), parts)
+        spread = map if self._workers is None else self._workers.map
+        answers = spread(lambda part: self._session.run(None, part), parts)
         return [np.concatenate(values) for values in zip(*answers, strict=True)]
 
     def _check(self, inputs: dict[str, NDArray]) -> int:

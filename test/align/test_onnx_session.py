@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from flowface_ros.align.aligner import LIGHT_NETWORK
 from flowface_ros.align.onnx_session import (
     WEIGHTS_FOLDER,
     DeviceBinding,
@@ -40,6 +41,18 @@ def test_threads_share_the_batch_of_a_small_network(session: OnnxSession, batch:
     expected, found = (s.run(image=pictures(batch)) for s in (session, shared))
     for name in session.outputs:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [2, 4, 8])
+def test_an_answer_does_not_depend_on_the_others_in_its_batch(batch: int) -> None:
+    """To the last bit, of the network that ships: matrix products of a batch round otherwise."""
+    network = OnnxSession(LIGHT_NETWORK, "cpu")
+    pictures = np.random.default_rng(2).integers(0, 255, (batch, 256, 256, 3), np.uint8)
+    together = network.run(image=pictures)
+    for row, picture in enumerate(pictures):
+        alone = network.run(image=picture[None])
+        for name in together:
+            np.testing.assert_array_equal(together[name][row], alone[name][0])
 
 
 def test_empty_batch_gives_empty_outputs(session: OnnxSession) -> None:
