@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from flowface_ros.align.aligner import Aligner
+from flowface_ros.align.aligner import Aligner, FaceAlignment, Picture
+from flowface_ros.align.crop import Crop
 from flowface_ros.align.landmark_net import FaceLandmarks
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera, pinhole
@@ -38,14 +41,44 @@ def warm_up_fit(model: HeadModel, points: SurfacePoints, config: TrackerConfig) 
 
 
 def warm_up_views(model: HeadModel, aligner: Aligner, config: TrackerConfig) -> None:
-    """Follow that head through black images, whatever the aligner says of them."""
+    """Follow that head through black images, in all but the aligner's network."""
     camera, state = _scene(model)
     image = np.zeros((camera.height, camera.width, 3), np.uint8)
-    views = ViewAligner(model, aligner, _Blind(), replace(config, min_presence=0.0))
+    pixels, _ = camera.project(SurfaceEvaluator(model, aligner.points).positions(state))
+    views = ViewAligner(model, _Knowing(aligner, pixels), _Blind(), config)
     for index in range(1, _SETS + 1):
         stamp_ns = index * _PERIOD_NS
         views.follow(stamp_ns - 1, [TrackedHead("p1", Status.TRACKED, state, views=(camera.name,))])
         views.align([ViewFrame(camera, image, stamp_ns)])
+
+
+class _Knowing:
+    """Stands in for an aligner and says that every face is where the head is."""
+
+    def __init__(self, aligner: Aligner, pixels: NDArray[np.float64]) -> None:
+        """pixels: (N, 2) of the aligner's points."""
+        self.points, self.grid = aligner.points, aligner.grid
+        self.crop_size, self.device = aligner.crop_size, aligner.device
+        self._pixels = pixels
+
+    def align(
+        self, pictures: Sequence[Picture], crops: Sequence[Sequence[Crop]]
+    ) -> list[list[FaceAlignment]]:
+        sigma = np.ones(len(self.points))
+        return [
+            [
+                FaceAlignment(
+                    Observation(self.points, self._pixels, sigma, p.camera, p.stamp_ns), 1.0, c
+                )
+                for c in of_picture
+            ]
+            for p, of_picture in zip(pictures, crops, strict=True)
+        ]
+
+    def align_faces(self, picture: Picture, faces: Sequence[FaceLandmarks]) -> list[FaceAlignment]:
+        return self.align([picture], [[face.crop for face in faces]])[0]
+
+    def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None: ...
 
 
 class _Blind:
