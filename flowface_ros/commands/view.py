@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -63,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     load_sdk()
-    with _ended_by_sigterm(), ExitStack() as stack:
+    with _told_to_end() as told, ExitStack() as stack:
         try:
             show = _source(args, stack)
-            return _save(args.save, show) if args.save else _serve(args, show)
+            return _save(args.save, show) if args.save else _serve(args, show, told)
         except KeyboardInterrupt:
             return 0
 
@@ -121,7 +122,7 @@ def _saved(args: argparse.Namespace) -> list[Path]:
     return [path for path in args.recording if path.suffix == ".rrd"]
 
 
-def _serve(args: argparse.Namespace, show: Show) -> int:
+def _serve(args: argparse.Namespace, show: Show, told: threading.Event) -> int:
     import time
     import webbrowser
 
@@ -137,9 +138,11 @@ def _serve(args: argparse.Namespace, show: Show) -> int:
             recording = new_recording()
             recording.connect_grpc(server.data_url)
             stack.callback(recording.disconnect)
-            show(recording, lambda: server.running)
-        while server.running:
+            show(recording, lambda: server.running and not told.is_set())
+        while server.running and not told.is_set():
             time.sleep(_POLL_S)
+    if told.is_set():
+        return 0
     raise OSError("the viewer's server ended")
 
 
@@ -180,14 +183,21 @@ def _progress_bar(items: Iterable[Any], total: int) -> Iterable[Any]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Within the `with` statement SIGTERM ends the program as Ctrl-C does."""
+def _told_to_end() -> Iterator[threading.Event]:
+    """Within the `with` statement SIGTERM ends the program as Ctrl-C does; whether one came.
+
+    An interrupt that is raised in a finalizer or a callback of other code is lost there.
+    """
+    told = threading.Event()
 
     def interrupt(*_: object) -> None:
+        told.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(end, interrupt) for end in ends]
     try:
-        yield
+        yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in zip(ends, before, strict=True):
+            signal.signal(end, handler)
