@@ -119,29 +119,22 @@ def make_aligner(
     """
     if name not in ALIGNERS:
         raise ValueError(f"aligner is {name!r}, allowed are {', '.join(map(repr, ALIGNERS))}")
-    if looks != 1:
-        from flowface_ros.align.several_looks import SeveralLooks
-
-        once = make_aligner(
-            name,
-            model,
-            device=device,
-            precision=precision,
-            threads=threads,
-            grid=grid,
-            weights=weights,
-            runtime=runtime,
-        )
-        return SeveralLooks(once, looks)
     if name == "landmarks":
         from flowface_ros.align.landmarks_aligner import LandmarksAligner
 
         if weights is not None:
             raise ValueError(f"weights is {weights}, but the aligner 'landmarks' takes none")
-        return LandmarksAligner(model, grid, device, precision, threads)
-    from flowface_ros.align.network_aligner import NetworkAligner
+        once: Aligner = LandmarksAligner(model, grid, device, precision, threads)
+    else:
+        from flowface_ros.align.network_aligner import NetworkAligner
 
-    return NetworkAligner(model, weights or LIGHT_NETWORK, device, precision, threads, runtime)
+        file = weights or LIGHT_NETWORK
+        once = NetworkAligner(model, file, device, precision, threads, runtime)
+    if looks == 1:
+        return once
+    from flowface_ros.align.several_looks import SeveralLooks
+
+    return SeveralLooks(once, looks)
 
 
 def detect_and_align(
