@@ -1,10 +1,15 @@
-"""What all tests share: threads of BLAS, and what is left out without a GPU."""
+"""What all tests share: threads of BLAS, no deadlines, and what is left out without a GPU."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import settings
+
+# The first call of a compiled function takes as long as its compilation.
+settings.register_profile("compiled", deadline=None)
+settings.load_profile("compiled")
 
 # Before numpy is imported: more threads only get in each other's way at the sizes here.
 for _variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):

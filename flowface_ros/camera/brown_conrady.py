@@ -37,19 +37,22 @@ _ITERATIONS = 40
 
 
 class BrownConrady:
-    """A pinhole with polynomial distortion. Valid up to the radius where the image folds back."""
+    """A pinhole with polynomial distortion.
+
+    max_radius: on the undistorted z = 1 plane, where the image folds back; infinite if nowhere.
+    """
 
     def __init__(self, coefficients: Array) -> None:
         self._k = tuple(float(value) for value in coefficients)
         self._distorts = any(self._k[:12])
         tau_x, tau_y = self._k[12:]
         self._tilt = _tilt_homography(tau_x, tau_y) if tau_x or tau_y else None
-        self._max_radius = _fold_radius(self._k)
-        last = min(np.arctan(_INSIDE * self._max_radius), _LAST_ANGLE)
+        self.max_radius = _fold_radius(self._k)
+        last = min(np.arctan(_INSIDE * self.max_radius), _LAST_ANGLE)
         radius = np.tan(np.linspace(0.0, last, InverseTable.SIZE))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if any(self._k[2:4]) or any(self._k[8:12]):
-                self._max_radius = min(self._max_radius, self._first_fold(radius))
+                self.max_radius = min(self.max_radius, self._first_fold(radius))
             distorted = radius * kernels.radial(self._k, radius**2)[0]
         self._start = InverseTable(radius, distorted)
 
@@ -58,7 +61,7 @@ class BrownConrady:
         count = len(points)
         distorted, jacobian = np.empty((count, 2)), np.empty((count, 2, 3))
         valid = np.empty(count, bool)
-        limit = self._max_radius**2
+        limit = self.max_radius**2
         kernels.project(points, self._k, self._tilt, limit, distorted, jacobian, valid)
         return distorted, jacobian, valid
 
@@ -110,7 +113,7 @@ class BrownConrady:
                 error_x, error_y = x_d - goal[0], y_d - goal[1]
                 determinant = xx * yy - xy * yx
                 error = np.maximum(np.abs(error_x), np.abs(error_y))
-                inside = (trial[0] ** 2 + trial[1] ** 2 < self._max_radius**2) & (determinant > 0)
+                inside = (trial[0] ** 2 + trial[1] ** 2 < self.max_radius**2) & (determinant > 0)
                 better = inside & (error < distance)
                 newton = np.stack([xy * error_y - yy * error_x, yx * error_x - xx * error_y])
                 base = np.where(better, trial, base)

@@ -25,13 +25,18 @@ _ON_AXIS = 1e-12
 
 
 class Equidistant:
-    """A fisheye. Valid up to the angle where theta_d stops to grow, at most 180 degrees."""
+    """A fisheye. Valid up to the angle where theta_d stops to grow, at most 180 degrees.
+
+    max_radius: of that angle on the undistorted z = 1 plane; infinite at 90 degrees and beyond.
+    """
 
     def __init__(self, coefficients: Array) -> None:
         self._k = tuple(float(value) for value in coefficients)
         k1, k2, k3, k4 = self._k
         root = first_positive_root([1, 3 * k1, 5 * k2, 7 * k3, 9 * k4])
         self._max_angle = min(float(np.sqrt(root)), np.pi)
+        in_front = self._max_angle < np.pi / 2
+        self.max_radius = float(np.tan(self._max_angle)) if in_front else np.inf
         angle = np.linspace(0.0, self._max_angle, InverseTable.SIZE)
         distorted = self._distort(angle)[0]
         self._start = InverseTable(angle, distorted)

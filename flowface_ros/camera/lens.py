@@ -77,6 +77,11 @@ class Lens:
         """Whether the lens differs from a pinhole; an equidistant one without coefficients does."""
         return self.model == "equidistant" or bool(self.coefficients.any())
 
+    @property
+    def max_radius(self) -> float:
+        """Radius on the undistorted z = 1 plane from which on the lens folds back, or infinite."""
+        return self._mapping.max_radius
+
     def project(self, points: Array) -> tuple[Array, Array, Mask]:
         """Distort the directions of points (N, 3) in the camera frame.
 

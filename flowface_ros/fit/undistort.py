@@ -35,7 +35,8 @@ def undistort(
     if plain:
         k = np.zeros(_COEFFICIENTS)
         k[: min(len(coefficients), _COEFFICIENTS)] = coefficients[:_COEFFICIENTS]
-        _newton(pixels, sigma, camera.intrinsics, k, seen, weight, valid)
+        limit = camera.lens.max_radius**2
+        _newton(pixels, sigma, camera.intrinsics, k, limit, seen, weight, valid)
     if not valid.all():
         rest = np.flatnonzero(~valid)
         places, inverse, valid[rest] = camera.undistort_with_jacobian(pixels[rest])
@@ -48,8 +49,13 @@ def undistort(
 
 
 @simd
-def _newton(pixels, sigma, intrinsics, k, seen, weight, valid):  # type: ignore[no-untyped-def]
-    """Solves distort(place) = pixel for every pixel, from the pixel's own place."""
+def _newton(  # type: ignore[no-untyped-def]
+    pixels, sigma, intrinsics, k, limit, seen, weight, valid
+):
+    """Solves distort(place) = pixel for every pixel, from the pixel's own place.
+
+    limit: squared radius within which the lens does not fold back.
+    """
     buffer = np.empty((7, _BLOCK))
     goal_x, goal_y, xx, mixed, yy = buffer[0], buffer[1], buffer[2], buffer[3], buffer[4]
     inside, reached = buffer[5], buffer[6]
@@ -59,7 +65,7 @@ def _newton(pixels, sigma, intrinsics, k, seen, weight, valid):  # type: ignore[
         _goals(pixels[a:b], intrinsics, goal_x, goal_y)
         x[:], y[:], inside[:] = goal_x[: b - a], goal_y[: b - a], 1.0
         for _ in range(_ITERATIONS):
-            if not _step(x, y, goal_x, goal_y, k, xx, mixed, yy, inside, reached):
+            if not _step(x, y, goal_x, goal_y, k, limit, xx, mixed, yy, inside, reached):
                 break
         rows = weight[0, a:b], weight[1, a:b], weight[2, a:b]
         _information(xx, mixed, yy, sigma[a:b], intrinsics, *rows)
@@ -77,7 +83,9 @@ def _goals(pixels, intrinsics, x, y):  # type: ignore[no-untyped-def]
 
 
 @simd
-def _step(x, y, goal_x, goal_y, k, xx, mixed, yy, inside, reached):  # type: ignore[no-untyped-def]
+def _step(  # type: ignore[no-untyped-def]
+    x, y, goal_x, goal_y, k, limit, xx, mixed, yy, inside, reached
+):
     """One step of places x, y that have not reached their goal; returns how many still can.
 
     Fills the derivative xx, mixed, yy of the distortion, reached, and, where the place is beyond
@@ -98,8 +106,8 @@ def _step(x, y, goal_x, goal_y, k, xx, mixed, yy, inside, reached):  # type: ign
         error_x = px * radial + 2 * p1 * px * py + p2 * (s + 2 * px * px) - goal_x[n]
         error_y = py * radial + p1 * (s + 2 * py * py) + 2 * p2 * px * py - goal_y[n]
         determinant = a * b - across * across
-        # Growing all the way from the axis: a root beyond the fold has a negative slope.
-        good = (determinant > 0) & (a + b > 0) & (radial > 0)
+        # The slope alone does not tell a place beyond the fold: a lens may fold twice.
+        good = (s < limit) & (determinant > 0)
         done = (abs(error_x) < _RESIDUAL) & (abs(error_y) < _RESIDUAL)
         stay = done | (determinant == 0)
         scale = 0.0 if stay else 1.0 / determinant

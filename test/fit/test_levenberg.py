@@ -62,6 +62,24 @@ def test_undistort_agrees_with_the_camera(lens: Lens) -> None:
     np.testing.assert_allclose(product, unit, atol=1e-8)
 
 
+@given(st.integers(0, 10**6))
+def test_undistort_takes_no_place_beyond_the_fold(seed: int) -> None:
+    """Lenses that fold once or twice, and pixels beyond the fold's image: what Newton's method finds
+    there has the orientation of a true place."""
+    rng = np.random.default_rng(seed)
+    radial, decentred = rng.normal(0, 0.5, 6), rng.normal(0, 0.01, 2)
+    coefficients = [*radial[:2], *decentred, *radial[2:]][: rng.choice([4, 5, 8])]
+    model = "rational_polynomial" if len(coefficients) == 8 else "plumb_bob"
+    K = intrinsics_matrix(200.0, 210.0, 320.0, 240.0)
+    camera = Camera("a", 640, 480, K, Lens(model, np.array(coefficients)))
+    u, v = np.meshgrid(np.linspace(-300, 940, 21), np.linspace(-300, 780, 19))
+    pixels = np.stack([u, v], axis=-1).reshape(-1, 2)
+    seen, _, valid = undistort(camera, pixels, np.ones(len(pixels)))
+    wanted, right = camera.undistort(pixels)
+    np.testing.assert_array_equal(valid, right)
+    np.testing.assert_allclose(seen.T[valid], wanted[valid], atol=1e-7)
+
+
 def test_iteration_limit_is_kept_and_reported(world, rng) -> None:
     rig = world.rig(1)
     truth = world.head(rng)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from scipy.spatial import Delaunay
 
 from flowface_ros.head.atlas import points_at_uv, skin_triangles, uv_at_points, vertex_points
@@ -16,10 +15,6 @@ from flowface_ros.head.normals import triangle_normals
 from flowface_ros.head.skinning import pose_vertices, posed_joints
 from flowface_ros.head.state import neutral_state
 from flowface_ros.head.surface import SurfacePoints
-
-# The first call of a compiled function takes as long as its compilation.
-settings.register_profile("compiled", deadline=None)
-settings.load_profile("compiled")
 
 ROWS, COLUMNS = 9, 12
 
