@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,13 @@ def export_mica(checkpoint: Path, out: Path) -> None:
 
     Input `face` (N, 3, 112, 112) float32 in [-1, 1], output `shape` (N, S).
     ValueError that names the file and the key when the checkpoint is not MICA's or holds anything
-    but weights; OSError when it cannot be read or written. Needs torch and onnx.
+    but weights, and without torch and onnx; OSError when a file cannot be read or written.
     """
-    import torch
+    try:
+        import onnx  # noqa: F401
+        import torch
+    except ImportError:
+        raise ValueError("MICA's checkpoint needs torch: pip install flowface-ros[train]") from None
 
     from flowface_ros.fit.mica_network import IMAGE_SIZE, Mica
 
@@ -46,11 +49,13 @@ def read_checkpoint(checkpoint: Path) -> tuple[Any, Any]:
     flame_weights = _part(checkpoint, content, "flameModel")
     prefix = "regressor."
     regressor = {k[len(prefix) :]: v for k, v in flame_weights.items() if k.startswith(prefix)}
-    layers = sorted(int(k.split(".")[1]) for k in regressor if re.match(r"network\.\d+\.weight", k))
-    if not layers or layers != list(range(len(layers))) or "output.weight" not in regressor:
-        raise ValueError(f"{checkpoint}: flameModel has no regressor.network and regressor.output")
-    rows = [int(regressor[f"network.{i}.weight"].shape[0]) for i in layers]
-    mapping = Mapping((FEATURES, *rows, int(regressor["output.weight"].shape[0])))
+    count = sum(bool(re.fullmatch(r"network\.\d+\.weight", key)) for key in regressor)
+    names = [*(f"network.{i}.weight" for i in range(count)), "output.weight"]
+    if not count or any(n not in regressor or regressor[n].ndim != 2 for n in names):
+        raise ValueError(
+            f"{checkpoint}: flameModel lacks matrices of regressor.network or regressor.output"
+        )
+    mapping = Mapping((FEATURES, *(len(regressor[name]) for name in names)))
     arcface = ArcFace()
     _fill(checkpoint, "arcface", arcface, arcface_weights)
     _fill(checkpoint, "flameModel.regressor", mapping, regressor)
@@ -62,7 +67,9 @@ def _load(checkpoint: Path) -> dict[str, Any]:
 
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+    except OSError:
+        raise
+    except Exception:  # a damaged file may make torch raise anything, AssertionError for one
         # torch's own text advises to load it without the check, which would run its code.
         raise ValueError(
             f"{checkpoint}: holds more than weights, or is damaged; nothing in it was executed"
@@ -82,6 +89,8 @@ def _part(checkpoint: Path, content: dict[str, Any], key: str) -> dict[str, Any]
     for name, value in part.items():
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{checkpoint}: {key}.{name} is not a tensor")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{checkpoint}: {key}.{name} holds values that are not finite")
     return part
 
 

@@ -14,22 +14,23 @@ from flowface_ros.align.onnx_session import WEIGHTS_FOLDER
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.priors import ShapeBelief, unit_shape_belief
 from flowface_ros.fit.shape_prior_features import ShapeFeatures
+from flowface_ros.fit.views import check_observations
 from flowface_ros.head.model import HeadModel
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-
 PRIORS = ("none", "network")
 NETWORK_FILE = WEIGHTS_FOLDER / "shape_prior.onnx"
+_ANSWERS = ["shape", "covariance", "between", "within", "spread"]
+"""Outputs of that file: shape (N, S) of each view, and, by coefficient, what adds views up (S,)."""
 
 
 class ShapePrior(Protocol):
     """What views of one moment tell of a stranger's shape besides what the fit makes of them."""
 
     def belief(self, observations: Sequence[Observation], rig: Rig) -> ShapeBelief:
-        """observations: of one person, by cameras of the rig; without one, what holds for anybody.
-        ValueError when a camera is not in the rig."""
+        """observations: of one person, by cameras of the rig. Of none, what holds for anybody."""
 
 
 class UnitShapePrior:
@@ -55,7 +56,7 @@ class NetworkShapePrior:
     def __init__(self, model: HeadModel, path: Path = NETWORK_FILE) -> None:
         """ValueError when the file is of another head, or not such a network."""
         self._model, self._features = model, ShapeFeatures(model)
-        self._session = _open_network(path)
+        self._session = _open_network(path, "features", _ANSWERS)
         made = self._session.get_modelmeta().custom_metadata_map.get("flowface.model_hash", "")
         if made != f"{model.model_hash:016x}":
             raise ValueError(
@@ -64,12 +65,13 @@ class NetworkShapePrior:
             )
 
     def belief(self, observations: Sequence[Observation], rig: Rig) -> ShapeBelief:
+        """As `ShapePrior`. ValueError as `check_observations`."""
+        check_observations(observations, rig)
         found = [self._features.of(o, rig[o.camera]) for o in observations]
         features = [f for f in found if f is not None]
         if not features:
             return unit_shape_belief(self._model)
-        names = ["shape", "covariance", "between", "within", "spread"]
-        answers = self._session.run(names, {"features": np.stack(features)})
+        answers = self._session.run(_ANSWERS, {"features": np.stack(features)})
         shape, covariance, between, within, spread = (np.asarray(a, np.float64) for a in answers)
         gain = covariance / (between + within / len(shape))
         variance = spread - gain * covariance
@@ -106,13 +108,14 @@ class MicaShapePrior:
     """
 
     def __init__(self, model: HeadModel, path: Path, sigma: float = 0.5) -> None:
-        """ValueError when the head's shape basis is not FLAME's or the file is not MICA."""
+        """ValueError when the head's shape basis is not FLAME's, the file is not MICA, or sigma is
+        not above zero."""
         if model.shape_count < 1 or "flame" not in model.name.lower():
             raise ValueError(f"head {model.name!r}: MICA's coefficients need a FLAME head")
-        self._model, self._sigma, self._session = model, sigma, _open_network(path)
-        given, made = self._session.get_inputs(), self._session.get_outputs()
-        if [g.name for g in given] != ["face"] or [m.name for m in made] != ["shape"]:
-            raise ValueError(f"{path}: not a converted MICA network")
+        if not sigma > 0:
+            raise ValueError(f"sigma is {sigma}, must be > 0")
+        self._model, self._sigma = model, sigma
+        self._session = _open_network(path, "face", ["shape"])
 
     def belief(self, faces: Sequence[Image]) -> ShapeBelief:
         """faces: (112, 112, 3), aligned as ArcFace aligns them (`align_for_arcface`)."""
@@ -157,10 +160,17 @@ def align_for_arcface(image: Image, points: Array) -> Image:
     return cv2.warpAffine(image, np.column_stack([linear, shift]), (112, 112))
 
 
-def _open_network(path: Path) -> Any:
+def _open_network(path: Path, given: str, made: list[str]) -> Any:
+    """The network of a file with the one input `given` and the outputs `made`."""
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ValueError(f"{path}: not a network that ONNX Runtime can open: {error}") from error
+    inputs, outputs = ([v.name for v in f()] for f in (session.get_inputs, session.get_outputs))
+    if inputs != [given] or outputs != made:
+        raise ValueError(
+            f"{path}: a network from {inputs} to {outputs}, must be from {[given]} to {made}"
+        )
+    return session

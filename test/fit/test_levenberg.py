@@ -64,8 +64,8 @@ def test_undistort_agrees_with_the_camera(lens: Lens) -> None:
 
 @given(st.integers(0, 10**6))
 def test_undistort_takes_no_place_beyond_the_fold(seed: int) -> None:
-    """Lenses that fold once or twice, and pixels beyond the fold's image: what Newton's method finds
-    there has the orientation of a true place."""
+    """Lenses that fold once or twice, and pixels beyond the fold's image: what Newton's method
+    finds there has the orientation of a true place."""
     rng = np.random.default_rng(seed)
     radial, decentred = rng.normal(0, 0.5, 6), rng.normal(0, 0.01, 2)
     coefficients = [*radial[:2], *decentred, *radial[2:]][: rng.choice([4, 5, 8])]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flowface_ros.fit.shape_prior import MicaShapePrior, align_for_arcface
+from flowface_ros.fit.shape_prior import NETWORK_FILE, MicaShapePrior, align_for_arcface
 
 FULL_CHANNELS = (64, 128, 256, 512)
 
@@ -111,6 +112,10 @@ def test_onnx_equals_the_torch_network(checkpoint, converted, world) -> None:
 def test_mica_prior_is_for_flame_heads(converted, world, rng) -> None:
     with pytest.raises(ValueError, match="FLAME"):
         MicaShapePrior(world.model, converted)
+    with pytest.raises(ValueError, match=r"from \['features'\]"):
+        MicaShapePrior(flame(world), NETWORK_FILE)
+    with pytest.raises(ValueError, match="sigma is 0"):
+        MicaShapePrior(flame(world), converted, sigma=0.0)
     prior = MicaShapePrior(flame(world), converted, sigma=0.4)
     face = rng.integers(0, 255, (112, 112, 3)).astype(np.uint8)
     belief = prior.belief([face, face])
@@ -151,8 +156,13 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, how) -> None:
         (lambda c: c["arcface"].pop("layer2.1.bn2.weight"), "arcface.layer2.1.bn2.weight"),
         (lambda c: c["arcface"].update({"fc.bias": torch.zeros(7)}), r"fc.bias has shape \(7,\)"),
         (lambda c: c["arcface"].update({"fc.bias": 3}), "fc.bias is not a tensor"),
+        (lambda c: c["arcface"]["fc.bias"].fill_(torch.nan), "fc.bias holds values"),
         (lambda c: c["flameModel"].pop("regressor.output.weight"), "regressor.output"),
         (lambda c: c["flameModel"].pop("regressor.network.1.weight"), "regressor.network"),
+        (
+            lambda c: c["flameModel"].update({"regressor.network.1.weight": torch.tensor(1.0)}),
+            "regressor.network",
+        ),
     ],
 )
 def test_wrong_checkpoints_are_refused_by_key(checkpoint, tmp_path, change, named) -> None:
@@ -167,6 +177,34 @@ def test_wrong_checkpoints_are_refused_by_key(checkpoint, tmp_path, change, name
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"wrong\.tar"):
         read_checkpoint(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_checkpoints_are_refused(tmp_path, zipped) -> None:
+    from flowface_ros.fit.mica_export import read_checkpoint
+
+    path = tmp_path / "damaged.tar"
+    content = {"arcface": {"fc.bias": torch.zeros(2, 3)}, "flameModel": {"a": torch.zeros(3)}}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(len(damaged), size=3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"damaged\.tar"):
+            read_checkpoint(path)
+    with pytest.raises(OSError):
+        read_checkpoint(tmp_path)
+
+
+def test_conversion_without_torch_says_what_to_install(tmp_path, monkeypatch) -> None:
+    from flowface_ros.fit.mica_export import export_mica
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ValueError, match="pip install"):
+        export_mica(tmp_path / "mica.tar", tmp_path / "mica.onnx")
 
 
 def test_arcface_alignment_puts_eyes_where_they_belong() -> None:
