@@ -8,7 +8,16 @@ from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
-from fit_scenes import Noise, Subject, arc_rig, errors, make_subject, observe, sample_head
+from fit_scenes import (
+    Noise,
+    Subject,
+    arc_rig,
+    errors,
+    known_shape,
+    make_subject,
+    observe,
+    sample_head,
+)
 from harness import Timing
 from scipy.stats import chi2
 
@@ -29,8 +38,11 @@ CORRELATION = (0.02, 0.7)
 """Length (m) and share of the spatially correlated noise."""
 MEASURED_IMAGES = 200
 """Whose errors tell the correlation: with 20 the share comes out 4 % off, and the NEES with it."""
-_ORDER = 1.5
-"""Of a tracking step's start from the truth, in standard deviations of its prior: a usual frame."""
+PRIOR_WIDTH = 1.5
+"""Standard deviations of a tracking step's prior over those of its start's distance from the truth:
+a motion filter allows for more than what usually happens between frames."""
+WARMUP = 3
+"""Calls that are not measured."""
 
 Progress = Callable[[Any], Iterable]
 
@@ -48,21 +60,15 @@ def exact(subject: Subject, heads: int, progress: Progress) -> list[dict]:
             noise = Noise(EXACT_SIGMA, drawn=0.0)
             result = fitter.fit(observe(subject, truth, rig, noise, rng))
             position = np.abs(result.state.translation - truth.translation).max()
-            turn = errors(subject, truth, result.state)
-            rotation = np.radians(turn.rotation_deg)
+            apart = errors(subject, truth, result.state)
             own = np.linalg.norm(compose_rotvecs(result.state.rotation, -truth.rotation))
-            good = position < EXACT_POSITION and max(rotation, own) < EXACT_ROTATION
+            rotation = max(np.radians(apart.rotation_deg), own)
+            good = position < EXACT_POSITION and rotation < EXACT_ROTATION
             found += bool(good and result.valid)
-            worst = np.maximum(worst, [position, own, 1e-3 * turn.vertex_mm])
+            worst = np.maximum(worst, [position, rotation, 1e-3 * apart.vertex_mm])
+        names = ("worst_position_m", "worst_rotation_rad", "worst_skin_m")
         row: dict[str, Any] = {"views": views, "heads": heads, "recovered": found}
-        row |= dict(
-            zip(
-                ("worst_position_m", "worst_rotation_rad", "worst_skin_m"),
-                worst.tolist(),
-                strict=True,
-            )
-        )
-        rows.append(row)
+        rows.append(row | dict(zip(names, worst.tolist(), strict=True)))
     return rows
 
 
@@ -80,7 +86,7 @@ def noisy(
             truth = sample_head(subject.model, rng)
             seen = observe(subject, truth, rig, Noise(), rng)
             unknown.append(astuple(errors(subject, truth, fitter.fit(seen).state)))
-            result = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False)
+            result = fitter.fit(seen, shape=known_shape(truth.shape), solve_shape=False)
             known.append(astuple(errors(subject, truth, result.state)))
         row: dict[str, Any] = {"views": views}
         for name, found in (("", unknown), ("known_", known)):
@@ -136,7 +142,7 @@ def _errors_and_stated(
         rng = np.random.default_rng(seed)
         truth = sample_head(subject.model, rng)
         seen = observe(subject, truth, fitter.rig, noise, rng)
-        known = fitter.fit(seen, shape=_known(truth.shape), solve_shape=False)
+        known = fitter.fit(seen, shape=known_shape(truth.shape), solve_shape=False)
         unknown = fitter.fit(seen)
         row: list[float] = []
         for state in (known.state, unknown.state):
@@ -219,7 +225,7 @@ def step_times(
         start = retract(truth, fitter.tracking, step)
         low, high = model.expression_bounds.T
         start = replace(start, expression=np.clip(start.expression, low, high))
-        prior = prior_of(model, start, fitter.tracking, np.diag((_ORDER * sigma) ** 2))
+        prior = prior_of(model, start, fitter.tracking, np.diag((PRIOR_WIDTH * sigma) ** 2))
         belief = ShapeBelief(shape, np.eye(len(shape)) / 0.05**2, np.eye(len(shape)) * 0.05**2)
         row: dict[str, Any] = {"views": views}
         for name, solve in (("75", True), ("59", False)):
@@ -242,12 +248,12 @@ def step_times(
 def measured_times(function: Callable[[], object], repeats: int) -> tuple[Timing, Timing]:
     """Wall time and processor time of calls: on a busy machine only the second is the fit's."""
     walls, used = [], []
-    for _ in range(repeats + 3):
+    for _ in range(repeats + WARMUP):
         start, cpu = time.perf_counter(), time.thread_time()
         function()
         walls.append(1e3 * (time.perf_counter() - start))
         used.append(1e3 * (time.thread_time() - cpu))
-    return _timing(walls[3:]), _timing(used[3:])
+    return _timing(walls[WARMUP:]), _timing(used[WARMUP:])
 
 
 def _timing(times: list[float]) -> Timing:
@@ -286,8 +292,3 @@ def _nees(
 
 def _noise(length: float, share: float) -> NoiseConfig:
     return NoiseConfig(correlation_length=length, correlation_share=share)
-
-
-def _known(shape: np.ndarray) -> ShapeBelief:
-    """A person whose shape is known well: 0.02 standard deviations."""
-    return ShapeBelief(shape, np.eye(len(shape)) / 0.02**2, np.eye(len(shape)) * 0.02**2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fit_sequences import RATE, Track
-from harness import machine_description
+from harness import machine_description, replace_section
+
+from flowface_ros.head.model_file import load_builtin_head
 
 _tracks: dict[int, Track] = {}
 """Sequences of this run by number of views, for the plot."""
@@ -36,17 +37,11 @@ def kept_track(views: int, row: dict, track: Track) -> dict:
 def write_docs(docs: Path, found: dict[str, Any]) -> None:
     """Replace the tables between the markers of docs/fit.md that this run has figures of."""
     page = docs / "fit.md"
-    text = page.read_text(encoding="utf-8")
     load = os.getloadavg()[0]
     for name, rows in found.items():
         table = _table(rows if isinstance(rows, list) else [rows])
         machine = f"{machine_description()}, load {load:.1f}."
-        block = f"<!-- {name} -->\n{TITLES[name]}:\n\n{table}\n\n{machine}\n<!-- end -->"
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- end -->", re.S)
-        if not pattern.search(text):
-            raise ValueError(f"{page} has no place for {name}")
-        text = pattern.sub(lambda _, block=block: block, text)  # type: ignore[misc]
-    page.write_text(text, encoding="utf-8")
+        replace_section(page, name, f"{TITLES[name]}:\n\n{table}\n\n{machine}")
     images = docs / "images"
     images.mkdir(exist_ok=True)
     for name, plot in (
@@ -110,7 +105,7 @@ def _plot_identity(axes: Any, rows: list[dict]) -> None:
 
 def _plot_sequence(axes: Any, _: list[dict]) -> None:
     track = _tracks[min(_tracks)]
-    lid = 0
+    lid = load_builtin_head().expression_names.index("eyeBlinkLeft")
     times = np.arange(len(track.truth)) / RATE
     for states, label, colour, line in (
         (track.truth, "truth", GREY, "-"),

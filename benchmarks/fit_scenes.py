@@ -15,7 +15,7 @@ from flowface_ros.camera.camera import Camera, intrinsics_matrix
 from flowface_ros.camera.lens import Lens
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.config import PriorConfig
-from flowface_ros.fit.priors import static_sigmas
+from flowface_ros.fit.priors import ShapeBelief, static_sigmas
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.evaluator import SurfaceEvaluator, vertex_evaluator
 from flowface_ros.head.model import HeadModel
@@ -57,9 +57,10 @@ class Errors:
 
 @dataclass(frozen=True)
 class Noise:
-    """Of observations. sigma: px. outliers: share that is moved by 50 px. hidden: whether the left
-    half of the face is unseen, so that the network is HIDDEN times less sure there. told: whether
-    the fit is told which points are outliers, by their sigma: an oracle."""
+    """Of observations. sigma: px, as stated. drawn: px, as the errors are; as stated when None.
+    outliers: share that is moved by 50 px. hidden: whether the left half of the face is unseen, so
+    that the network is HIDDEN times less sure there. told: whether the fit is told which points are
+    outliers, by their sigma: an oracle. root: (N, N) of the errors' correlation over the points."""
 
     sigma: float = 1.0
     drawn: float | None = None
@@ -176,6 +177,11 @@ def errors(subject: Subject, truth: HeadState, found: HeadState) -> Errors:
         float(np.degrees(turn.magnitude())),
         1e3 * float(np.linalg.norm(apart, axis=1).mean()),
     )
+
+
+def known_shape(shape: Array) -> ShapeBelief:
+    """A person whose shape is known well: 0.02 standard deviations."""
+    return ShapeBelief(shape, np.eye(len(shape)) / 0.02**2, np.eye(len(shape)) * 0.02**2)
 
 
 def skull(state: HeadState) -> Rotation:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from fit_scenes import Noise, Subject, arc_rig, errors, observe, sample_head, turned
+from fit_scenes import Noise, Subject, arc_rig, errors, known_shape, observe, sample_head, turned
 
 from flowface_ros.camera.rig import Rig
 from flowface_ros.fit.frame_fit import FrameFitter
@@ -92,8 +92,7 @@ def sequence(subject: Subject, frames: int, views: int, progress: Progress) -> t
     rig, motion = _person(subject, views, rng, frames / RATE)
     fitter = FrameFitter(subject.model, rig)
     truth = [motion.state(i / RATE) for i in range(frames)]
-    shapes = subject.model.shape_count
-    belief = ShapeBelief(truth[0].shape, np.eye(shapes) / 0.02**2, np.eye(shapes) * 0.02**2)
+    belief = known_shape(truth[0].shape)
     seen = [observe(subject, state, rig, Noise(), rng) for state in truth]
     alone, filtered = [], []
     last, filter_ = truth[0], MotionFilter(subject.model)

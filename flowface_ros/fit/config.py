@@ -186,13 +186,13 @@ class FitConfig:
         noise = self.noise
         for name, value in (
             ("noise.degrees_of_freedom", noise.degrees_of_freedom),
-            ("solver.tolerance", self.solver.tolerance),
             ("focal_sigma", self.focal_sigma),
+            *((f"solver.{k}", v) for k, v in vars(self.solver).items()),
             *((f"priors.{k}", v) for k, v in vars(self.priors).items()),
         ):
             if not value > 0:
                 raise ValueError(f"{name} is {value}, must be > 0")
-        if noise.correlation_length < 0:
+        if not noise.correlation_length >= 0:
             raise ValueError(
                 f"noise.correlation_length is {noise.correlation_length}, must be >= 0"
             )

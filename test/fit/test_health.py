@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,14 +111,7 @@ def test_camera_terms_by_finite_differences(world, rng, finite_difference) -> No
         turn = rigid.rotation_from_rotvec(step[:3])
         moved[0][1] = turn @ moved[0][1]
         moved[1][1] = turn @ moved[1][1] + step[3:]
-        changed = type(views)(
-            **{
-                **{k: getattr(views, k) for k in views.__dataclass_fields__},
-                "rotation": moved[0],
-                "translation": moved[1],
-            }
-        )
-        return loss(changed)
+        return loss(replace(views, rotation=moved[0], translation=moved[1]))
 
     rows = whitened_rows(views, points, jacobian, 1, nu, scale)
     gradient = -np.einsum("kij,ki->j", rows.jacobian, rows.residual)

@@ -12,6 +12,7 @@ from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.identity import IdentityEstimator, viewpoint_of
 from flowface_ros.fit.motion import MotionFilter
 from flowface_ros.fit.priors import ShapeBelief, prior_of, prior_term, unit_shape_belief
+from flowface_ros.fit.views import stack_views
 from flowface_ros.head.state import retract
 
 MS = 1_000_000
@@ -80,6 +81,7 @@ def test_prediction_follows_a_steady_motion(world, rng) -> None:
     state = truth
     for frame in range(8):
         prior = motion.predict(frame * 33 * MS)
+        assert (prior is None) == (frame == 0)
         if prior and frame > 5:
             gap = np.linalg.norm(prior.mean.translation - state.translation)
             assert gap < 0.0015
@@ -188,12 +190,15 @@ def test_add_refuses_a_fit_without_shape(world, followed) -> None:
         IdentityEstimator(world.model).add([], fitter.rig, first)
 
 
-def test_shape_term_acts_on_the_shape_alone(world, rng) -> None:
-    fitter = FrameFitter(world.model, world.rig(1))
-    belief = unit_shape_belief(world.model)
-    problem_prior = replace(
-        prior_of(world.model, world.head(rng), fitter.tracking, np.eye(59)), mean=world.head(rng)
-    )
-    term = prior_term(world.model, problem_prior, fitter.everything)
-    np.testing.assert_array_equal(term.rows, np.arange(59))
-    assert belief.covariance.shape == (90, 90)
+def test_what_earlier_frames_say_takes_the_place_of_the_static_prior(world, rng) -> None:
+    """Of all but the shape, which it says nothing of."""
+    rig, truth = world.rig(1), world.head(rng)
+    fitter = FrameFitter(world.model, rig)
+    views, belief = stack_views(world.see(truth, rig, rng), rig), unit_shape_belief(world.model)
+    prior = prior_of(world.model, truth, fitter.tracking, np.eye(59))
+    rows = [
+        [prior_term(world.model, p, made.unknowns).rows.tolist() for p in made.priors]
+        for made in (fitter._problem(views, p, belief, True) for p in (None, prior))
+    ]
+    everything = list(range(59 + 90))
+    assert rows == [[everything[6:]], [everything[59:], everything[:59]]]

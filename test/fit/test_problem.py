@@ -225,13 +225,17 @@ def test_views_with_different_points_give_the_same_fit(world, rng) -> None:
     assert np.abs(apart).max() < 0.01
 
 
-def test_noise_configuration_is_checked() -> None:
+def test_configuration_is_checked() -> None:
     for noise in (
         NoiseConfig(degrees_of_freedom=0),
         NoiseConfig(correlation_length=-1),
+        NoiseConfig(correlation_length=np.nan),
         NoiseConfig(correlation_share=2),
     ):
         with pytest.raises(ValueError, match="noise"):
             FitConfig(noise=noise)
     with pytest.raises(ValueError, match="jaw_sigma"):
         FitConfig(priors=replace(PriorConfig(), jaw_sigma=0.0))
+    for name in ("max_iterations", "max_tracking_iterations", "tolerance", "tracking_tolerance"):
+        with pytest.raises(ValueError, match=f"solver.{name} is 0"):
+            FitConfig(solver=SolverConfig(**{name: 0}))
