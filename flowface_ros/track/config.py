@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from math import inf
 
 from flowface_ros.fit.config import (
     FitConfig,
@@ -82,7 +83,8 @@ class TrackerConfig:
     """Keep answers in step with what the skin looked like in earlier pictures, so that heads move
     as the pictures do; without it every picture is looked at alone."""
     motion: MotionConfig = field(default_factory=MotionConfig)
-    """How heads move; `longest_gap` is set to `coast_time_s`."""
+    """How heads move. After a pause of all views of `longest_gap`, or `coast_time_s` where that is
+    longer, everybody is a newcomer."""
     identity: IdentityConfig = field(default_factory=lambda: ALIGNER_IDENTITY)
     """Which frames tell a person's shape."""
     shape_prior: str = "none"
@@ -94,11 +96,10 @@ class TrackerConfig:
         self._require("id_prefix", _NAME.fullmatch(self.id_prefix), rule)
         self._require("max_faces", self.max_faces >= 1, "at least 1")
         self._require("confirm_sets", self.confirm_sets >= 1, "at least 1")
-        self._require("coast_time_s", self.coast_time_s >= 0, "0 or more")
+        for name in ("coast_time_s", "search_interval_s", "detection_interval_s"):
+            self._require(name, 0 <= getattr(self, name) < inf, "0 or more, and finite")
         self._require("min_presence", 0 <= self.min_presence <= 1, "from 0 to 1")
         self._require("clear_detection", 0 <= self.clear_detection <= 1, "from 0 to 1")
-        self._require("search_interval_s", self.search_interval_s >= 0, "0 or more")
-        self._require("detection_interval_s", self.detection_interval_s >= 0, "0 or more")
         self._require("max_view_angle_deg", 0 < self.max_view_angle_deg <= 180, "in (0, 180]")
         self._require("min_distance_m", self.min_distance_m > 0, "above 0")
         self._require(

@@ -125,6 +125,6 @@ class HeadProjector:
 
 def landmark_rows(model: HeadModel, points: SurfacePoints) -> NDArray[np.intp]:
     """Rows (468,) of an aligner's points nearest to the landmarks on the skin."""
-    landmarks = landmark_points(model)[slice(0, SKIN_POINTS)]
+    landmarks = landmark_points(model)[:SKIN_POINTS]
     tree = cKDTree(open_mouth_positions(model, points))
     return np.asarray(tree.query(open_mouth_positions(model, landmarks))[1], np.intp)

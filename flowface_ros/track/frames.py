@@ -19,7 +19,7 @@ class ViewFrame:
 
     camera: with `rig_from_camera` at the image's stamp; another one in every call if it moves.
     image: (H, W, 3) uint8 RGB, of the camera's size. stamp_ns: when it was taken.
-    Raises ValueError when the image is not of the camera's size.
+    Raises ValueError when the image is of another size, shape or type.
     """
 
     camera: Camera
@@ -27,10 +27,15 @@ class ViewFrame:
     stamp_ns: int
 
     def __post_init__(self) -> None:
-        height, width = np.shape(self.image)[:2] if np.ndim(self.image) >= 2 else (0, 0)
+        shape, name = self.image.shape, self.camera.name
+        if len(shape) != 3 or shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(
+                f"image of camera {name!r} is {shape} {self.image.dtype}, must be (H, W, 3) uint8"
+            )
+        height, width = shape[:2]
         if (width, height) != (self.camera.width, self.camera.height):
             raise ValueError(
-                f"image of camera {self.camera.name!r} is {width}x{height}, its calibration is for "
+                f"image of camera {name!r} is {width}x{height}, its calibration is for "
                 f"{self.camera.width}x{self.camera.height}"
             )
 

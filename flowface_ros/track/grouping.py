@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 
 _POINTS = 80
 """Of the surest common points; their rays are triangulated."""
+_FEWEST_POINTS = 6
+"""That must be triangulated: a similarity of fewer says little."""
 _OFF_RAYS = 0.25
 """Faces' sizes by which rays may miss each other: features of two people differ by as much."""
 _SCALE = 0.35
@@ -48,7 +50,7 @@ def pair_cost(
     rig = Rig((a.camera, b.camera))
     places = rig.triangulate({a.camera.name: seen_a, b.camera.name: seen_b})
     met = np.isfinite(places).all(axis=1)
-    if met.sum() < len(best) / 2 or met.sum() < 6:
+    if met.sum() < len(best) / 2 or met.sum() < _FEWEST_POINTS:
         return np.inf
     mean = evaluator_of(points).positions(neutral_state(model))[common[best]]
     return _disagreement(rig, places[met], (seen_a[met], seen_b[met]), mean[met])

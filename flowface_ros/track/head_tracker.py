@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,23 +218,28 @@ class HeadTracker:
         counters: Counter[str],
     ) -> None:
         """Two heads that are one person become the older one."""
-        ids = [person.id for person in self._people if person.id in measured]
-        for i, older in enumerate(ids):
-            for younger in ids[i + 1 :]:
-                if older not in measured or younger not in measured:
-                    continue
-                one = self._as_one(measurer, moment, measured[older], measured[younger])
-                if one is None:
-                    continue
-                measured[older] = one
-                del measured[younger]
-                self._people = [p for p in self._people if p.id != younger]
-                counters["merged"] += 1
+        people = [person for person in self._people if person.id in measured]
+        for older, younger in combinations(people, 2):
+            if older.id not in measured or younger.id not in measured:
+                continue
+            both = measured[older.id], measured[younger.id]
+            one = self._as_one(measurer, moment, older, *both)
+            if one is None:
+                continue
+            measured[older.id] = one
+            del measured[younger.id]
+            self._people.remove(younger)
+            counters["merged"] += 1
 
     def _as_one(
-        self, measurer: HeadMeasurer, moment: Moment, a: Measurement, b: Measurement
+        self,
+        measurer: HeadMeasurer,
+        moment: Moment,
+        person: Person,
+        a: Measurement,
+        b: Measurement,
     ) -> Measurement | None:
-        """The one head that two heads are, or None when they are two people."""
+        """The one head that two heads are, of a's person, or None when they are two people."""
         apart = _distance(a.result.state.translation, b.result.state.translation)
         if apart < _TOO_CLOSE_M:
             return a
@@ -245,7 +251,8 @@ class HeadTracker:
                 if not np.isfinite(pair_cost(x, y, self._model, self._evaluator_of)):
                     return None
         both = [*a.alignments, *b.alignments]
-        one = measurer.measure(moment.rig, both, Counter())
+        shape, learns = person.shape, not person.frozen
+        one = measurer.measure(moment.rig, both, Counter(), shape=shape, solve_shape=learns)
         return one if one is not None and len(one.alignments) == len(both) else None
 
     def _settle(

@@ -48,7 +48,9 @@ class Person:
         self.frozen = False
         """Whether the shape stays as it is."""
         self._model, self._config = model, config
-        motion = replace(config.motion, longest_gap=config.coast_time_s)
+        # Where sets are farther apart than heads coast, they are followed from one to the next.
+        gap = max(config.motion.longest_gap, config.coast_time_s)
+        motion = replace(config.motion, longest_gap=gap)
         self._motion = MotionFilter(model, motion, config.fit.priors)
         self._identity = IdentityEstimator(model, shape, config.identity)
         self._shapes = model.shape_count
@@ -72,8 +74,8 @@ class Person:
         return self._sets >= self._config.confirm_sets
 
     def predict(self, stamp_ns: int) -> StatePrior | None:
-        """The head at a time; None when it was not seen for longer than the coast time, or when
-        what is known of it is degenerate."""
+        """The head at a time; None after too long a pause, or when what is known of it is
+        degenerate."""
         try:
             return self._motion.predict(stamp_ns)
         except (ValueError, np.linalg.LinAlgError):
@@ -128,16 +130,17 @@ class Person:
                 seen.view_rmse_px,
                 moment.spread_s,
             )
-        prior = self.predict(moment.stamp_ns)
-        if not self.confirmed or prior is None:
-            return None
         gap = (moment.stamp_ns - seen.stamp_ns) / _NS
-        left = max(0.0, 1 - gap / self._config.coast_time_s) if gap else 1.0
+        if not self.confirmed or gap > self._config.coast_time_s:
+            return None
+        prior = self.predict(moment.stamp_ns)
+        if prior is None:
+            return None
         return TrackedHead(
             self.id,
             Status.COASTING,
             self._with_shape(prior.mean, seen.steady),
-            seen.confidence * left,
+            seen.confidence * (1 - gap / self._config.coast_time_s),
             stamp_spread_s=moment.spread_s,
         )
 

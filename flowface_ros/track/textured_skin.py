@@ -42,7 +42,6 @@ _PLACE_M, _TURN_RAD = 0.005, 0.03
 _JAW_RAD, _EXPRESSION = 0.05, 0.15
 """How far an aligner's answers are off, as motions of the head; standard deviations."""
 
-
 _KEPT = 4
 """Heads whose points are kept from one view of a set to the next."""
 

@@ -91,7 +91,7 @@ class ViewAligner:
         self._config = config or TrackerConfig()
         self._aligner, self._finder = aligner, finder
         self._projector = HeadProjector(model, aligner.crop_size, self._config.max_view_angle_deg)
-        self._rows = landmark_rows(model, aligner.points)
+        self._count, self._rows = len(aligner.points), landmark_rows(model, aligner.points)
         self._history = HeadHistory()
         self._pending: dict[str, list[_Pending]] = {}
         self._searched_ns: dict[str, int] = {}
@@ -227,7 +227,8 @@ class ViewAligner:
             accepted.append(
                 ViewAlignment(frame.camera, observation, look.id, presence, _roi(look.crop))
             )
-            if not look.id:
+            # Which points are the landmarks is not known of an answer that lacks some.
+            if not look.id and len(observation) == self._count:
                 pending.append(_Pending(frame.stamp_ns, observation.pixels[self._rows]))
         self._pending[frame.camera.name] = pending
         return accepted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_rays_of_one_person_meet_and_of_two_do_not(
     ann, bob = (facing(model, [1.3, y, 0.01], seed=i) for i, y in enumerate((0.2, -0.2)))
     for state in (ann, bob):
         pair = [seen(evaluator, camera, state) for camera in CAMERAS[:2]]
-        assert pair_cost(*pair, model, lambda _: evaluator) < 1.5
+        assert group(pair, model, lambda _: evaluator) == [pair]
     mixed = seen(evaluator, CAMERAS[0], ann), seen(evaluator, CAMERAS[1], bob)
     assert pair_cost(*mixed, model, lambda _: evaluator) == np.inf
 
@@ -166,5 +167,7 @@ def test_points_that_only_some_views_have_are_no_obstacle(
     state = facing(model, [1.3, 0, 0])
     a, b = (seen(evaluator, camera, state) for camera in CAMERAS[:2])
     half = replace(b, observation=b.observation[::2])
-    cost = pair_cost(a, half, model, lambda p: SurfaceEvaluator(model, p))
-    assert cost < 1.5
+    evaluator_of = partial(SurfaceEvaluator, model)
+    assert group([a, half], model, evaluator_of) == [[a, half]]
+    other_half = replace(a, observation=a.observation[1::2])
+    assert group([other_half, half], model, evaluator_of) == [[other_half], [half]]

@@ -57,6 +57,31 @@ def facing(model: HeadModel, place: Sequence[float], yaw: float = 0.0, seed: int
     )
 
 
+LEFT = camera_at("left", [0, 0.35, 0], [0.9, 0, 0])
+RIGHT = camera_at("right", [0, -0.35, 0], [0.9, 0, 0])
+MIDDLE = camera_at("middle", [0, 0, 0.02], [0.9, 0, 0])
+
+
+def still(state: HeadState) -> Motion:
+    return lambda t: state
+
+
+def moving(state: HeadState, velocity: Sequence[float]) -> Motion:
+    return lambda t: replace(state, translation=state.translation + t * np.array(velocity))
+
+
+def swaying(state: HeadState) -> Motion:
+    """A head that sways by centimetres and talks."""
+    count = len(state.expression)
+
+    def at(t: float) -> HeadState:
+        sway = [0.02 * np.sin(2 * t), 0.06 * np.sin(3 * t), 0.02 * np.sin(5 * t)]
+        talk = np.clip(0.3 * np.sin(np.arange(count) + 6 * t), 0, 1)
+        return replace(state, translation=state.translation + sway, expression=talk)
+
+    return at
+
+
 @dataclass
 class World:
     """cameras and people; `blind(camera, t)` tells whether a camera's image is black."""
@@ -210,3 +235,12 @@ def make_tracker(world: World, **config: object) -> Tracker:
 
 def run(world: World, tracker: Tracker, count: int, start: int = 0) -> list[TrackResult]:
     return [tracker.update(world.frames(start + i)) for i in range(count)]
+
+
+def ids(result: TrackResult) -> list[str]:
+    return [head.id for head in result.heads]
+
+
+def error_m(result: TrackResult, state: HeadState) -> float:
+    """Distance of the nearest head from a true one."""
+    return min(float(np.linalg.norm(h.state.translation - state.translation)) for h in result.heads)
