@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Example = tuple[NDArray, NDArray, NDArray, NDArray]
+"""The arrays of a `Batch` for one crop, without their first axis."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,8 @@ class Batch:
     position_px: (B, Q, 2) float32, pixel centres at integers; outside of the crop, too. NaN where
         it is not known.
     visible: (B, Q) bool, what nothing hides and lies inside of the crop.
-    iod_px: (B,) float32, distance of the outer eye corners in space, at the scale of the crop.
+    iod_px: (B,) float32, distance of the outer eye corners in space, at the scale of the crop; NaN
+        where these are not known.
     """
 
     light: Tensor
@@ -47,16 +55,53 @@ def joined(batches: list[Batch]) -> Batch:
     return Batch(light, *(torch.cat(tensors) for tensors in columns))
 
 
+def stacked(examples: Iterable[Example]) -> Batch:
+    """One batch of crops."""
+    columns = zip(*examples, strict=True)
+    return Batch(*(torch.from_numpy(np.stack(column)) for column in columns))
+
+
 class DataSource(Protocol):
     """Batches by number: batch k is the same whenever and however often it is asked for."""
 
     def batches(self, first: int) -> Iterator[Batch]:
-        """Batch `first`, `first + 1`, ... without end."""
+        """Batch `first`, `first + 1`, ... without end, see `Numbers`."""
         ...
 
     def close(self) -> None:
         """Ends worker processes."""
         ...
+
+
+class Numbers:
+    """Numbers from `first` on, without end, for process `rank` of a `world` that shares them: every
+    process takes one of each `world` numbers."""
+
+    def __init__(self, first: int, rank: int, world: int) -> None:
+        self._first, self._rank, self._world = first, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self._first * self._world + self._rank, self._world)
+
+
+def numbered(make: Callable[[int], Batch], numbers: Numbers) -> Iterator[Batch]:
+    """The batches of these numbers, made when they are asked for."""
+    return map(make, numbers)
+
+
+def loaded(batches: Dataset, numbers: Numbers, workers: int) -> Iterator[Batch]:
+    """The batches of these numbers, made ahead by so many processes; by this one without any.
+
+    The processes end with the iterator.
+    """
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,
+    )
+    yield from loader
 
 
 def inside_crop(position_px: Tensor, size: int) -> Tensor:

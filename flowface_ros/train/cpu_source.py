@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.train.batch import Batch
+from flowface_ros.train.batch import Batch, Numbers, loaded
 from flowface_ros.train.studio import Studio, SynthConfig
 
 
@@ -21,24 +21,10 @@ class _Numbered(Dataset):
 
     def __getitem__(self, number: int) -> Batch:
         if self._studio is None:
-            torch.set_num_threads(1)
             self._studio = Studio(load_builtin_head(), self._config)
         drawn = self._studio.batch(number)
         arrays = (drawn.light, drawn.position_px, drawn.visible, drawn.iod_px)
         return Batch(*(torch.from_numpy(array) for array in arrays))
-
-
-class Numbers:
-    """Batch numbers for one of several ranks: first, first + 1, ... as rank + world * number."""
-
-    def __init__(self, first: int, rank: int, world: int) -> None:
-        self._first, self._rank, self._world = first, rank, world
-
-    def __iter__(self) -> Iterator[int]:
-        number = self._first
-        while True:
-            yield number * self._world + self._rank
-            number += 1
 
 
 class CpuSource:
@@ -50,14 +36,7 @@ class CpuSource:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `DataSource`."""
-        loader = DataLoader(
-            self._dataset,
-            batch_size=None,
-            sampler=Numbers(first, self._rank, self._world),
-            num_workers=self._workers,
-            multiprocessing_context="forkserver" if self._workers else None,
-        )
-        yield from loader
+        return loaded(self._dataset, Numbers(first, self._rank, self._world), self._workers)
 
     def close(self) -> None:
         """Workers end with the iterator."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import Picture
@@ -25,7 +24,7 @@ from flowface_ros.align.landmark_net import (
 from flowface_ros.align.landmarks_aligner import LandmarksAligner
 from flowface_ros.head.model import HeadModel
 from flowface_ros.synth.textures import linear_from_srgb
-from flowface_ros.train.batch import Batch
+from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
 
 _SUREST = 0.9
 """Confidence from which a face counts as an easy one."""
@@ -73,10 +72,7 @@ class PhotographSource:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `DataSource`."""
-        number = first * self._world + self._rank
-        while True:
-            yield self.batch(number)
-            number += self._world
+        return numbered(self.batch, Numbers(first, self._rank, self._world))
 
     def close(self) -> None:
         """Nothing to end."""
@@ -84,15 +80,10 @@ class PhotographSource:
     def batch(self, number: int) -> Batch:
         """Batch `number`."""
         rng = np.random.default_rng([self._seed, _STREAM, number])
-        rows = [
-            self._crop(self._faces[k], rng) for k in rng.integers(len(self._faces), size=self._size)
-        ]
-        columns = (np.stack(column) for column in zip(*rows, strict=True))
-        return Batch(*(torch.from_numpy(column) for column in columns))
+        chosen = rng.integers(len(self._faces), size=self._size)
+        return stacked(self._crop(self._faces[k], rng) for k in chosen)
 
-    def _crop(
-        self, face: _Face, rng: np.random.Generator
-    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    def _crop(self, face: _Face, rng: np.random.Generator) -> Example:
         ideal = crop_from_points(face.landmarks.points[:, :2], face.landmarks.roll, self._crop_px)
         side = ideal.scale * self._crop_px
         middle = ideal.to_image(np.full(2, (self._crop_px - 1) / 2))

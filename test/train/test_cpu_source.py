@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from flowface_ros.head.model_file import load_builtin_head
-from flowface_ros.train.batch import inside_crop
+from flowface_ros.train.batch import Numbers, inside_crop
 from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.shots import crop_camera, sample_shots
 from flowface_ros.train.studio import SynthConfig
@@ -70,3 +70,18 @@ def test_batches_by_number() -> None:
     assert not (second.visible & ~inside_crop(second.position_px, 64)).any()
     assert 0.1 < second.visible.float().mean() < 0.9
     assert second.light.dtype == torch.float16 and (second.iod_px > 5).all()
+
+
+def test_drawing_here_leaves_the_trainers_threads_alone() -> None:
+    config = SynthConfig(crop_px=64, grid=16, batch_size=1, people=1)
+    torch.set_num_threads(2)
+    try:
+        next(CpuSource(config, 0).batches(0))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_processes_share_the_numbers() -> None:
+    taken = [list(islice(Numbers(4, rank, 3), 2)) for rank in range(3)]
+    assert sorted(n for numbers in taken for n in numbers) == [12, 13, 14, 15, 16, 17]

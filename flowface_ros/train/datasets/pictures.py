@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
-from flowface_ros.train.batch import Batch
+from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
 from flowface_ros.train.picture_set import picture_files, read_light, read_picture
 
 _STREAM = 11
@@ -32,10 +31,7 @@ class PictureSource:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `DataSource`."""
-        number = first * self._world + self._rank
-        while True:
-            yield self.batch(number)
-            number += self._world
+        return numbered(self.batch, Numbers(first, self._rank, self._world))
 
     def close(self) -> None:
         """Nothing to end."""
@@ -43,12 +39,9 @@ class PictureSource:
     def batch(self, number: int) -> Batch:
         """Batch `number`."""
         rng = np.random.default_rng([self._seed, _STREAM, number])
-        columns = zip(
-            *(self._row(k) for k in rng.integers(len(self._files), size=self._size)), strict=True
-        )
-        return Batch(*(torch.from_numpy(np.stack(column)) for column in columns))
+        return stacked(self._row(k) for k in rng.integers(len(self._files), size=self._size))
 
-    def _row(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _row(self, index: int) -> Example:
         path = self._files[index]
         picture, light = read_picture(path), read_light(path)
         # The irises come after the grid's texels.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from flowface_ros import rigid
 from flowface_ros.align.crop import Crop, crop_from_points, cut, make_crop
@@ -21,8 +19,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.synth.render.raster import rasterize
 from flowface_ros.synth.textures import linear_from_srgb
-from flowface_ros.train.batch import Batch
-from flowface_ros.train.cpu_source import Numbers
+from flowface_ros.train.batch import Batch, Example, Numbers, loaded, stacked
 from flowface_ros.train.datasets.captures import Capture, CaptureSet, View, read_picture
 from flowface_ros.train.datasets.correspondence import rigid_pose
 
@@ -49,16 +46,6 @@ def query_points(model: HeadModel, grid: int) -> SurfacePoints:
     )
 
 
-@dataclass(frozen=True)
-class _Example:
-    light: NDArray[np.float16]
-    position_px: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    iod_px: NDArray[np.float32]
-    face_share: float
-    """Of the landmarks, how many are visible."""
-
-
 class CaptureBatches(Dataset):
     """Batches by number; the same for the same seed, whoever makes them."""
 
@@ -72,15 +59,13 @@ class CaptureBatches(Dataset):
         self._kept: OrderedDict[int, Capture] = OrderedDict()
 
     def __getitem__(self, number: int) -> Batch:
-        torch.set_num_threads(1)
         rng = np.random.default_rng([self._seed, _STREAM, number])
-        rows: list[_Example] = []
-        while len(rows) < self._size:
+        examples: list[Example] = []
+        while len(examples) < self._size:
             capture = self._seen_capture(rng)
-            count = min(_VIEWS_PER_CAPTURE, self._size - len(rows))
-            rows += [self._example(capture, rng) for _ in range(count)]
-        columns = zip(*((r.light, r.position_px, r.visible, r.iod_px) for r in rows), strict=True)
-        return Batch(*(torch.from_numpy(np.stack(column)) for column in columns))
+            count = min(_VIEWS_PER_CAPTURE, self._size - len(examples))
+            examples += [self._example(capture, rng) for _ in range(count)]
+        return stacked(examples)
 
     def _seen_capture(self, rng: np.random.Generator) -> Capture:
         for _ in range(_MOST_TRIES):
@@ -96,11 +81,11 @@ class CaptureBatches(Dataset):
                 self._kept.popitem(last=False)
         return self._kept[number]
 
-    def _example(self, capture: Capture, rng: np.random.Generator) -> _Example:
+    def _example(self, capture: Capture, rng: np.random.Generator) -> Example:
         for _ in range(_MOST_TRIES):
             view = capture.views[rng.integers(len(capture.views))]
             example = make_example(capture, view, self._mean_face, self._crop_px, rng)
-            if example.face_share >= _LEAST_SEEN:
+            if example is not None:
                 return example
         raise ValueError(f"{capture.views[0].picture}: no view of this moment shows the face")
 
@@ -117,13 +102,7 @@ class CaptureSource:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `DataSource`."""
-        yield from DataLoader(
-            self._batches,
-            batch_size=None,
-            sampler=Numbers(first, self._rank, self._world),
-            num_workers=self._workers,
-            multiprocessing_context="forkserver" if self._workers else None,
-        )
+        return loaded(self._batches, Numbers(first, self._rank, self._world), self._workers)
 
     def close(self) -> None:
         """Workers end with the iterator."""
@@ -131,8 +110,9 @@ class CaptureSource:
 
 def make_example(
     capture: Capture, view: View, mean_face: NDArray, crop_px: int, rng: np.random.Generator
-) -> _Example:
-    """A crop of a picture, off as a tracker's is, with its truth.
+) -> Example | None:
+    """A crop of a picture, off as a tracker's is, with its truth; None where the picture does not
+    show the face.
 
     mean_face: (468, 3) the landmarks of the mean head.
     """
@@ -140,10 +120,12 @@ def make_example(
     pixels, depth = _project(camera, capture.places)
     landmarks = pixels[-SKIN_POINTS:]
     if not np.isfinite(landmarks).any():
-        return _unseen(len(pixels) - SKIN_POINTS, crop_px)
+        return None
     crop = _jittered(landmarks, _roll(camera, capture, mean_face), crop_px, rng)
     position = crop.to_crop(pixels).astype(np.float32)
     visible = _visible(position, depth, _surface_depth(capture, camera, crop))
+    if visible[-SKIN_POINTS:].mean() < _LEAST_SEEN:
+        return None
     eyes = np.linalg.norm(np.subtract(*capture.places[-SKIN_POINTS:][_EYES]))
     distance = np.nanmean(depth[-SKIN_POINTS:])
     iod = eyes / distance * camera.intrinsics[0, 0] / crop.scale
@@ -152,22 +134,11 @@ def make_example(
         have, want = picture.shape[1::-1], (camera.width, camera.height)
         raise ValueError(f"{view.picture}: is {have} pixels, its camera {want}")
     light = linear_from_srgb(cut(picture, [crop])[0] / 255.0).transpose(2, 0, 1)
-    return _Example(
+    return (
         light.astype(np.float16),
         position[:-SKIN_POINTS],
         visible[:-SKIN_POINTS],
         np.asarray(iod, np.float32),
-        float(visible[-SKIN_POINTS:].mean()),
-    )
-
-
-def _unseen(count: int, size: int) -> _Example:
-    return _Example(
-        np.zeros((3, size, size), np.float16),
-        np.full((count, 2), np.nan, np.float32),
-        np.zeros(count, bool),
-        np.asarray(1.0, np.float32),
-        0.0,
     )
 
 

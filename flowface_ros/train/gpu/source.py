@@ -22,7 +22,7 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.synth.render.light import sample_light
 from flowface_ros.synth.scene.background import sample_background
-from flowface_ros.train.batch import Batch, joined
+from flowface_ros.train.batch import Batch, Numbers, joined, numbered
 from flowface_ros.train.gpu.asset import Asset, occluder_asset, person_asset
 from flowface_ros.train.gpu.bank import (
     PERSON_TEXELS,
@@ -37,7 +37,7 @@ from flowface_ros.train.shots import sample_shots
 from flowface_ros.train.studio import OCCLUDER_SHARE, SHOTS, SynthConfig, make_person
 
 THINGS, LIGHTS, BACKGROUNDS = 2, 3, 4
-"""Streams of random numbers, beside those of `cpu_source`."""
+"""Streams of random numbers, beside those of `studio`."""
 _THING_COUNT, _LIGHT_COUNT, _BACKGROUND_COUNT = 192, 2048, 768
 _BACKGROUND_PX = 320
 _DRAWN_AT_ONCE = 64
@@ -80,11 +80,9 @@ class GpuSource:
 
     def batches(self, first: int) -> Iterator[Batch]:
         """See `DataSource`."""
-        number = first * self._world + self._rank
-        self._fill_people(number)
-        while True:
-            yield self.batch(number)
-            number += self._world
+        numbers = Numbers(first, self._rank, self._world)
+        self._fill_people(next(iter(numbers)))
+        yield from numbered(self.batch, numbers)
 
     def close(self) -> None:
         """Ends the workers."""
