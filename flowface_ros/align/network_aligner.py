@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from flowface_ros.align.landmark_errors import query_points
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.network.metadata import read_metadata
 from flowface_ros.align.observation import observation_from_crop
-from flowface_ros.align.onnx_session import OnnxSession
+from flowface_ros.align.onnx_session import DeviceError, OnnxSession, TensorSpec
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
+
+if TYPE_CHECKING:
+    from flowface_ros.align.torch_runtime import TorchSession
 
 RUNTIMES = ("onnx", "torch")
 
@@ -56,11 +60,7 @@ class NetworkAligner:
         self.points = query_points(model, self.grid) if light else self.grid.points
         self._session = _open(weights, device, precision, threads, runtime)
         self.device = self._session.device
-        answered = self._session.outputs["log_sigma"].shape[1]
-        if answered not in (None, len(self.points)):
-            raise ValueError(
-                f"{weights}: answers {answered} points, the head has {len(self.points)}"
-            )
+        _check(weights, self._session, self.crop_size, len(self.points))
 
     def align(
         self, pictures: Sequence[Picture], crops: Sequence[Sequence[Crop]]
@@ -105,9 +105,30 @@ class NetworkAligner:
         return FaceAlignment(observation, presence, crop, pixels[row])
 
 
-def _open(weights: Path, device: str, precision: str, threads: int, runtime: str):  # type: ignore[no-untyped-def]
+def _open(
+    weights: Path, device: str, precision: str, threads: int, runtime: str
+) -> OnnxSession | TorchSession:
     if runtime == "onnx":
         return OnnxSession(weights, device, precision, threads)
     from flowface_ros.align.torch_runtime import TorchSession
 
     return TorchSession(weights, device, precision, threads)
+
+
+def _check(weights: Path, session: OnnxSession | TorchSession, side: int, points: int) -> None:
+    """ValueError unless the file takes and gives what its metadata promise for the head, and runs.
+    A damaged one may well load."""
+    found = {**session.inputs, **session.outputs}
+    for name, wanted in (
+        ("image", TensorSpec(np.uint8, (None, side, side, 3))),
+        ("position_px", TensorSpec(np.float32, (None, points, 2))),
+        ("log_sigma", TensorSpec(np.float32, (None, points))),
+    ):
+        if found.get(name) != wanted:
+            raise ValueError(f"{weights}: {name} is {found.get(name)}, must be {wanted}")
+    try:
+        session.warm_up()
+    except Exception as error:  # each runtime has its own
+        if session.device.kind != "cpu":
+            raise DeviceError(f"device {session.device}: {error}") from error
+        raise ValueError(f"{weights}: damaged, does not run: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,6 @@ _DTYPE: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
 }
 _ERRORS_ONLY = 3
-_FLOAT, _FLOAT16 = 1, 10
-"""ONNX's TensorProto.DataType."""
 
 
 class DeviceError(RuntimeError):
@@ -77,10 +75,7 @@ class OnnxSession:
         threads: int = 1,
         small: bool = False,
     ) -> None:
-        if precision not in ("fp32", "fp16"):
-            raise ValueError(f"precision is {precision!r}, allowed are 'fp32' and 'fp16'")
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, must be at least 1")
+        check_options(precision, threads)
         content = network if isinstance(network, bytes) else Path(network).read_bytes()
         name = "network" if isinstance(network, bytes) else str(network)
         inside = 1 if small else threads
@@ -88,8 +83,8 @@ class OnnxSession:
         self._workers = None
         if small and threads > 1 and self.device.kind == "cpu":
             self._workers = ThreadPoolExecutor(threads)
-        self.inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
-        self.outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
+        self.inputs = {i.name: tensor_spec(i, name) for i in self._session.get_inputs()}
+        self.outputs = {o.name: tensor_spec(o, name) for o in self._session.get_outputs()}
         self._binding: DeviceBinding | None = None
 
     def run(self, **inputs: NDArray) -> dict[str, NDArray]:
@@ -98,12 +93,9 @@ class OnnxSession:
         The batch, the first dimension, is free where the network's is; an empty batch gives empty
         outputs. Raises ValueError for a name, type or shape that the network does not take.
         """
-        batch = self._check(inputs)
+        batch = check_inputs(inputs, self.inputs)
         if batch == 0:
-            return {
-                name: np.zeros((0, *(n or 0 for n in spec.shape[1:])), spec.dtype)
-                for name, spec in self.outputs.items()
-            }
+            return zeros(self.outputs, 0)
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         free = all(spec.shape[0] is None for spec in self.inputs.values())
         if self.device.kind == "cpu":
@@ -113,16 +105,9 @@ class OnnxSession:
         return dict(zip(self.outputs, values, strict=True))
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None:
-        """Runs zeros, so that the first real picture does not pay for allocation and tuning.
-
-        Free dimensions other than the batch count as 1.
-        """
+        """Runs zeros, so that the first real picture does not pay for allocation and tuning."""
         for batch in batch_sizes:
-            zeros = {
-                name: np.zeros((batch, *(n or 1 for n in spec.shape[1:])), spec.dtype)
-                for name, spec in self.inputs.items()
-            }
-            self.run(**zeros)
+            self.run(**zeros(self.inputs, batch))
 
     def _run_singly(self, arrays: dict[str, NDArray], count: int) -> list[NDArray]:
         """In so many parts. Pictures are no faster together on a CPU, and alone the answer to one
@@ -134,21 +119,6 @@ class OnnxSession:
         spread = map if self._workers is None else self._workers.map
         answers = spread(lambda part: self._session.run(None, part), parts)
         return [np.concatenate(values) for values in zip(*answers, strict=True)]
-
-    def _check(self, inputs: dict[str, NDArray]) -> int:
-        if inputs.keys() != self.inputs.keys():
-            raise ValueError(f"inputs are {sorted(inputs)}, the network takes {list(self.inputs)}")
-        for name, spec in self.inputs.items():
-            array = inputs[name]
-            if array.dtype != spec.dtype:
-                raise ValueError(f"{name} is {array.dtype}, must be {np.dtype(spec.dtype)}")
-            fits = len(array.shape) == len(spec.shape) and all(
-                want is None or got == want
-                for got, want in zip(array.shape, spec.shape, strict=True)
-            )
-            if not fits:
-                raise ValueError(f"{name} has shape {array.shape}, must be {spec.shape}")
-        return min(len(array) for array in inputs.values())
 
     def _bind(self, arrays: dict[str, NDArray]) -> DeviceBinding:
         shapes = {name: array.shape for name, array in arrays.items()}
@@ -197,7 +167,44 @@ def parse_device(device: str) -> Device:
     return Device(match[1] or match[2], int(match[3] or 0))
 
 
-def _spec(argument: Any) -> TensorSpec:
+def check_options(precision: str, threads: int) -> None:
+    """Raises ValueError for what no session takes."""
+    if precision not in ("fp32", "fp16"):
+        raise ValueError(f"precision is {precision!r}, allowed are 'fp32' and 'fp16'")
+    if threads < 1:
+        raise ValueError(f"threads is {threads}, must be at least 1")
+
+
+def check_inputs(inputs: Mapping[str, NDArray], specs: Mapping[str, TensorSpec]) -> int:
+    """The batch's size. Raises ValueError for a name, type or shape that is not as specified."""
+    if inputs.keys() != specs.keys():
+        raise ValueError(f"inputs are {sorted(inputs)}, the network takes {list(specs)}")
+    for name, spec in specs.items():
+        array = inputs[name]
+        if array.dtype != spec.dtype:
+            raise ValueError(f"{name} is {array.dtype}, must be {np.dtype(spec.dtype)}")
+        fits = len(array.shape) == len(spec.shape) and all(
+            want is None or got == want for got, want in zip(array.shape, spec.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} has shape {array.shape}, must be {spec.shape}")
+    return min(len(array) for array in inputs.values())
+
+
+def zeros(specs: Mapping[str, TensorSpec], batch: int) -> dict[str, NDArray]:
+    """Arrays by name; free dimensions other than the batch, the first, are 1."""
+    return {
+        name: np.zeros((batch, *(n or 1 for n in spec.shape[1:])), spec.dtype)
+        for name, spec in specs.items()
+    }
+
+
+def tensor_spec(argument: Any, network: str) -> TensorSpec:
+    """Of an input or output of ONNX Runtime's. ValueError names the network, if it has a type that
+    no network here has."""
+    if argument.type not in _DTYPE:
+        allowed = ", ".join(_DTYPE)
+        raise ValueError(f"{network}: {argument.name} is {argument.type}, allowed are {allowed}")
     shape = tuple(n if isinstance(n, int) else None for n in argument.shape)
     return TensorSpec(_DTYPE[argument.type], shape)
 
@@ -227,6 +234,8 @@ def _session(content: bytes, name: str, device: Device, precision: str, threads:
     if device.kind != "cpu":
         onnxruntime.preload_dlls()
     if device.kind == "cuda" and precision == "fp16":
+        from flowface_ros.align.half_precision import half_precision
+
         content = half_precision(content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -262,34 +271,3 @@ def _providers(device: Device, precision: str) -> list[Any]:
         return [cuda, _PROVIDER["cpu"]]
     tensorrt_options = {"device_id": device.index, "trt_fp16_enable": precision == "fp16"}
     return [(_PROVIDER["tensorrt"], tensorrt_options), cuda, _PROVIDER["cpu"]]
-
-
-def half_precision(content: bytes) -> bytes:
-    """The same network with float16 inside and its inputs and outputs as they were.
-
-    Nodes that the file's metadata names in `flowface.float32_nodes` stay as they are.
-    Raises DeviceError when the `onnx` package is not installed.
-    """
-    try:
-        import onnx
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-    except ImportError as error:
-        raise DeviceError("precision 'fp16' on CUDA needs the package onnx") from error
-    model = onnx.load_from_string(content)
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    kept = properties.get("flowface.float32_nodes", "").split()
-    half = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
-    _skip_round_trips(half.graph)
-    return half.SerializeToString()
-
-
-def _skip_round_trips(graph: Any) -> None:
-    """The converter casts to float16 and back between nodes that both stay in float32."""
-    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
-    for node in casts.values():
-        before = casts.get(node.input[0])
-        if before is None or node.attribute[0].i != _FLOAT or before.attribute[0].i != _FLOAT16:
-            continue
-        node.op_type = "Identity"
-        node.input[0] = before.input[0]
-        del node.attribute[:]

@@ -5,7 +5,7 @@ For GPUs whose onnxruntime-gpu is not to be had, and to time ONNX Runtime agains
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowface_ros.align.network.export import DeployedNetwork, load_onnx
-from flowface_ros.align.onnx_session import Device, DeviceError, TensorSpec, parse_device
+from flowface_ros.align.onnx_session import (
+    Device,
+    DeviceError,
+    TensorSpec,
+    check_inputs,
+    check_options,
+    parse_device,
+    zeros,
+)
 
 CAPTURE_WARM_UP = 3
 """Runs before a CUDA graph is captured, in which cuDNN and the allocator settle."""
@@ -43,10 +51,7 @@ class TorchSession:
         compiled: bool = False,
         cuda_graphs: bool = False,
     ) -> None:
-        if precision not in ("fp32", "fp16"):
-            raise ValueError(f"precision is {precision!r}, allowed are 'fp32' and 'fp16'")
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, must be at least 1")
+        check_options(precision, threads)
         self.device = _find_device(device)
         if self.device.kind == "cpu":
             if precision == "fp16":
@@ -67,27 +72,15 @@ class TorchSession:
 
     def run(self, **inputs: NDArray) -> dict[str, NDArray]:
         """As `OnnxSession.run`."""
-        if inputs.keys() != self.inputs.keys():
-            raise ValueError(f"inputs are {sorted(inputs)}, the network takes {list(self.inputs)}")
-        image, spec = inputs["image"], self.inputs["image"]
-        if image.dtype != spec.dtype:
-            raise ValueError(f"image is {image.dtype}, must be {np.dtype(spec.dtype)}")
-        if image.ndim != len(spec.shape) or image.shape[1:] != spec.shape[1:]:
-            raise ValueError(f"image has shape {image.shape}, must be {spec.shape}")
-        if len(image) == 0:
-            return {
-                name: np.zeros((0, *(n or 0 for n in output.shape[1:])), output.dtype)
-                for name, output in self.outputs.items()
-            }
-        values = self._run(torch.from_numpy(np.ascontiguousarray(image)))
+        if check_inputs(inputs, self.inputs) == 0:
+            return zeros(self.outputs, 0)
+        values = self._run(torch.from_numpy(np.ascontiguousarray(inputs["image"])))
         return {name: value.cpu().numpy() for name, value in zip(self._names, values, strict=True)}
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None:
         """As `OnnxSession.warm_up`; compiles and records what will be run."""
         for batch in batch_sizes:
-            self.run(
-                image=np.zeros((batch, *(n or 1 for n in self.inputs["image"].shape[1:])), np.uint8)
-            )
+            self.run(**zeros(self.inputs, batch))
 
     def _run(self, image: Tensor) -> tuple[Tensor, ...]:
         if self._graphs is None:
@@ -110,7 +103,7 @@ class TorchSession:
 class _RecordedGraph:
     """One CUDA graph with its fixed input and outputs."""
 
-    def __init__(self, infer, image: Tensor) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, infer: Callable[[Tensor], tuple[Tensor, ...]], image: Tensor) -> None:
         self._image = image
         stream = torch.cuda.Stream(image.device)
         stream.wait_stream(torch.cuda.current_stream(image.device))

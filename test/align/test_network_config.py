@@ -27,7 +27,12 @@ def test_presets_are_what_they_say() -> None:
         ("encoder", "resnet"),
         ("crop_px", 250),
         ("crop_px", 288),
+        ("crop_px", -32),
+        ("crop_px", "256"),
         ("grid", 50),
+        ("grid", 0),
+        ("grid", 48.0),
+        ("heatmap", 1),
         ("iterations", 0),
         ("hidden_channels", 0),
         ("drop_path", 1.0),
@@ -54,6 +59,8 @@ def test_unknown_json_fields_are_refused() -> None:
         NetworkConfig.from_json('{"colour": 3}')
     with pytest.raises(ValueError, match="object"):
         NetworkConfig.from_json("[]")
+    with pytest.raises(ValueError, match="iterations"):
+        NetworkConfig.from_json('{"iterations": 2.5}')
 
 
 def test_metadata_survives_properties() -> None:
@@ -69,10 +76,21 @@ def test_missing_metadata_is_named(name: str) -> None:
         NetworkMetadata.from_properties(properties)
 
 
-def test_newer_formats_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("format_version", "99"),
+        ("format_version", "one"),
+        ("config", "{"),
+        ("config", '{"grid": null}'),
+        ("atlas_hash", "seven"),
+        ("landmark_offset_px", ""),
+    ],
+)
+def test_bad_metadata_is_named(name: str, text: str) -> None:
     properties = NetworkMetadata(LIGHT, 1, 0.0, "CC0-1.0").to_properties()
-    with pytest.raises(ValueError, match="format_version"):
-        NetworkMetadata.from_properties({**properties, "flowface.format_version": "99"})
+    with pytest.raises(ValueError, match=f"flowface.{name}: "):
+        NetworkMetadata.from_properties({**properties, f"flowface.{name}": text})
 
 
 def test_nearest_valid_against_brute_force() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -143,7 +145,7 @@ def test_sigma_stays_in_its_range() -> None:
     assert float(output.log_sigma[-1].max()) == pytest.approx(np.log(512.0))
 
 
-def test_checkpoint_restores_the_network(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_checkpoint_restores_the_network(tmp_path: Path) -> None:
     network = make("gated")
     randomise_head(network)
     save_checkpoint(tmp_path / "a.pt", network, {"step": 12})
@@ -156,11 +158,40 @@ def test_checkpoint_restores_the_network(tmp_path) -> None:  # type: ignore[no-u
     assert restored.config == network.config
 
 
-def test_damaged_checkpoints_are_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    bad = tmp_path / "bad.pt"
-    bad.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match=r"bad\.pt"):
-        load_checkpoint(bad)
-    torch.save({"version": 1}, bad)
-    with pytest.raises(ValueError, match="config"):
-        load_checkpoint(bad)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a checkpoint", b"garbage", b"aaaagarbage", b".", b"PK\x03\x04", b"X\x01\0\0\0\xff"],
+)
+def test_files_that_are_no_checkpoints_are_named(tmp_path: Path, content: bytes) -> None:
+    """The unpickler has an exception of another kind for nearly each of them."""
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.pt: not a checkpoint"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", 99),
+        ("config", None),
+        ("config", '{"grid": "wide"}'),
+        ("atlas_hash", "7"),
+        ("landmark_offset_px", "half"),
+        ("network", []),
+        ("network", {"answered": 3}),
+        ("network", {"lookup": torch.zeros(3)}),
+        ("training", None),
+    ],
+)
+def test_damaged_fields_are_named(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "bad.pt"
+    save_checkpoint(path, make("gated"))
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, field: value}, path)
+    named = "network" if field == "config" and value else field
+    with pytest.raises(ValueError, match=rf"bad\.pt: {named}: "):
+        load_checkpoint(path)
+    del content[field]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"bad\.pt: {field}: "):
+        load_checkpoint(path)

@@ -5,12 +5,12 @@ import onnxruntime
 import pytest
 
 from flowface_ros.align.aligner import LIGHT_NETWORK
+from flowface_ros.align.half_precision import half_precision
 from flowface_ros.align.onnx_session import (
     WEIGHTS_FOLDER,
     DeviceBinding,
     DeviceError,
     OnnxSession,
-    half_precision,
     parse_device,
 )
 

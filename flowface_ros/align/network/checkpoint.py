@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,6 +13,14 @@ from flowface_ros.align.network.constants import blank_constants
 from flowface_ros.align.network.networks import Network, make_network, take_atlas
 
 CHECKPOINT_VERSION = 1
+
+_FIELDS = {
+    "config": str,
+    "atlas_hash": int,
+    "landmark_offset_px": float,
+    "network": dict,
+    "training": dict,
+}
 
 
 def save_checkpoint(
@@ -41,21 +48,22 @@ def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
 
     No code in the file is run. Raises ValueError that names the file and the field.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a checkpoint: {error}") from error
+    with path.open("rb") as file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged byte makes of torch's unpickler
+            raise ValueError(f"{path}: not a checkpoint, or damaged") from error
     if not isinstance(content, dict) or content.get("version") != CHECKPOINT_VERSION:
         raise ValueError(f"{path}: version: must be {CHECKPOINT_VERSION}")
-    missing = {"config", "atlas_hash", "landmark_offset_px", "network", "training"} - set(content)
-    if missing:
-        raise ValueError(f"{path}: fields missing: {', '.join(sorted(missing))}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(content.get(name), kind):
+            raise ValueError(f"{path}: {name}: missing, or not of type {kind.__name__}")
     try:
         config = NetworkConfig.from_json(content["config"])
         network = make_network(config, blank_constants(config))
         take_atlas(network, {name: t.clone() for name, t in content["network"].items()})
         network.load_state_dict(content["network"])
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: network: {error}") from error
     network.atlas_hash = content["atlas_hash"]
     network.landmark_offset_px = content["landmark_offset_px"]

@@ -76,6 +76,10 @@ class NetworkConfig:
     """Ceiling of sigma, crop pixels: a point that may be anywhere in or about the crop."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kind, value = type(field.default), getattr(self, field.name)
+            fits = type(value) in ((float, int) if kind is float else (kind,))
+            _require(fits, field.name, value, f"of type {kind.__name__}")
         for name, choices in (
             ("encoder", get_args(Encoder)),
             ("correlation", get_args(Correlation)),
@@ -129,7 +133,8 @@ class NetworkConfig:
 
     @staticmethod
     def from_json(text: str) -> NetworkConfig:
-        """Raises ValueError when the text is not JSON or names a field that does not exist."""
+        """Raises ValueError when the text is not JSON, or for a field that does not exist or has a
+        value that is not allowed."""
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError(f"network config: expected a JSON object, got {type(values).__name__}")
@@ -139,7 +144,7 @@ class NetworkConfig:
         return NetworkConfig(**values)
 
 
-_COUNTS = {"correlation_levels", "correlation_radius", "iterations", "upsample"}
+_COUNTS = {"crop_px", "grid", "correlation_levels", "correlation_radius", "iterations", "upsample"}
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -83,7 +83,8 @@ def onnx_cost(path: Path) -> list[ModuleCost]:
     """Costs of an ONNX file by the first scope of its nodes' names, from the shapes of one run.
 
     The file does not tell parameters from constants: all stored floating point numbers count as
-    parameters, all others as constants. Raises ValueError when the file is not an ONNX network.
+    parameters, all others as constants. Where the picture's size is free, the cost is that of one
+    pixel. Raises ValueError that names the file when it is not an ONNX network.
     """
     import numpy as np
     from onnx.helper import tensor_dtype_to_np_dtype
@@ -134,30 +135,26 @@ def _scope(name: str, separator: str) -> str:
 
 
 def _profile(path: Path) -> list[Mapping[str, Any]]:
-    """ONNX Runtime's record of every node in one run on one black crop, nodes as in the file."""
-    import numpy as np
+    """ONNX Runtime's record of every node in one run on zeros, nodes as in the file."""
     import onnxruntime
+
+    from flowface_ros.align.onnx_session import tensor_spec, zeros
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = f"{folder}/profile"
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
-        session.run(
-            None,
-            {
-                argument.name: np.zeros(
-                    [size if isinstance(size, int) else 1 for size in argument.shape],
-                    kinds[argument.type],
-                )
-                for argument in session.get_inputs()
-            },
-        )
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            specs = {i.name: tensor_spec(i, str(path)) for i in session.get_inputs()}
+            session.run(None, zeros(specs, 1))
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise ValueError(f"{path}: ONNX Runtime cannot run it: {error}") from error
+        text = Path(session.end_profiling()).read_text(encoding="utf-8", errors="replace")
+    events = json.loads(text)
     return [event for event in events if event.get("cat") == "Node" and "op_name" in event["args"]]
 
 

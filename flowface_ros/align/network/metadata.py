@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from flowface_ros.align.network.config import NetworkConfig
 
@@ -18,6 +21,8 @@ OPSET = 17
 """First with LayerNormalization; ONNX Runtime has run it since 1.13."""
 
 _PREFIX = "flowface."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,37 +60,54 @@ class NetworkMetadata:
 
     @staticmethod
     def from_properties(properties: dict[str, str]) -> NetworkMetadata:
-        """Raises ValueError for a property that is missing or a format that is too new."""
+        """Raises ValueError that names a property which is missing or broken, or whose format is
+        another."""
 
-        def value(name: str) -> str:
+        def value(name: str, read: Callable[[str], T]) -> T:
             if _PREFIX + name not in properties:
                 raise ValueError(f"metadata property {_PREFIX + name} is missing")
-            return properties[_PREFIX + name]
+            try:
+                return read(properties[_PREFIX + name])
+            except ValueError as error:
+                raise ValueError(f"metadata property {_PREFIX + name}: {error}") from error
 
-        version = int(value("format_version"))
-        if version != FORMAT_VERSION:
-            raise ValueError(f"format_version: {version}, this version reads {FORMAT_VERSION}")
+        def words(text: str) -> tuple[str, ...]:
+            return tuple(text.split())
+
         return NetworkMetadata(
-            config=NetworkConfig.from_json(value("config")),
-            atlas_hash=int(value("atlas_hash"), 16),
-            landmark_offset_px=float(value("landmark_offset_px")),
-            licence=value("licence"),
-            float32_nodes=tuple(value("float32_nodes").split()),
-            unused_weights=tuple(value("unused_weights").split()),
-            format_version=version,
+            format_version=value("format_version", _this_version),
+            config=value("config", NetworkConfig.from_json),
+            atlas_hash=value("atlas_hash", lambda text: int(text, 16)),
+            landmark_offset_px=value("landmark_offset_px", float),
+            licence=value("licence", str),
+            float32_nodes=value("float32_nodes", words),
+            unused_weights=value("unused_weights", words),
         )
 
 
-def load_model(path: Path) -> onnx.ModelProto:
-    """Raises ValueError that names the file when it is not an ONNX network."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+def _this_version(text: str) -> int:
+    if text != str(FORMAT_VERSION):
+        raise ValueError(f"is {text}, this version reads {FORMAT_VERSION}")
+    return FORMAT_VERSION
 
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Raises ValueError that names the file when it is not an ONNX network, or a damaged one: its
+    shapes do not fit each other, or a weight is not finite."""
+    import onnx
+    from onnx import numpy_helper
+
+    content = path.read_bytes()
     try:
-        model = onnx.load(str(path), load_external_data=False)
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"{path}: not an ONNX network: {error}") from error
+        model = onnx.load_from_string(content)
+        onnx.checker.check_model(model, full_check=True)
+        weights = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    except Exception as error:  # the parser, the checker and shape inference have their own each
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: not an ONNX network, or damaged: {first_line}") from error
+    for name, values in weights.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{path}: damaged: weight {name} holds values that are not finite")
     return model
 
 
