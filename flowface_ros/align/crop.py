@@ -147,6 +147,9 @@ def cut(image: NDArray[np.uint8], crops: Sequence[Crop]) -> NDArray[np.uint8]:
 
 
 def _cut_one(image: NDArray[np.uint8], crop: Crop, target: NDArray[np.uint8]) -> None:
+    if crop.scale > max(image.shape[:2]):
+        target[:] = 0  # the whole picture is less than a pixel
+        return
     halvings = round(np.log2(crop.scale)) if crop.scale > _PREFILTER_SCALE else 0
     source, origin = _region(image, crop, 2**halvings)
     for _ in range(halvings):

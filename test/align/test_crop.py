@@ -105,8 +105,17 @@ def test_views_in_memory_are_taken() -> None:
     np.testing.assert_array_equal(cut(image[::-1, :, ::-1], [crop]), expected)
 
 
+far_crops = st.builds(
+    make_crop,
+    st.tuples(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12)),
+    st.floats(1e-3, 1e15),
+    st.floats(-np.pi, np.pi),
+    st.just(64),
+)
+
+
 @settings(deadline=None, max_examples=60)
-@given(crops, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+@given(crops | far_crops, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 def test_any_crop_of_any_picture(crop: Crop, size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 255, np.uint8)
     pixels = cut(image, [crop, crop])
@@ -115,6 +124,13 @@ def test_any_crop_of_any_picture(crop: Crop, size: tuple[int, int]) -> None:
     where = crop.to_image(np.stack([x, y], axis=-1))
     far = distance_outside(where, size[1], size[0]) > 4 * max(crop.scale, 1)
     assert (pixels[0][far] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [3e2, 1e4, 1e9])
+def test_a_picture_smaller_than_a_pixel_of_the_crop_is_no_more_than_a_dot(scale: float) -> None:
+    image = np.full((90, 300, 3), 255, np.uint8)
+    pixels = cut(image, [make_crop((150, 45), 64 * scale, 0.3, 64)])[0]
+    assert np.count_nonzero(pixels[..., 0]) <= 9
 
 
 def test_beyond_the_border_is_black() -> None:
