@@ -135,7 +135,10 @@ def _judge_meshes(args: argparse.Namespace) -> int:
     elif args.facescape:
         metrics = disk.facescape_figures(args.facescape, args.prediction, progress=progress)
     else:
-        entity, segment = args.multiface.parent.parent, args.multiface.name
+        folder = args.multiface.resolve()
+        if not folder.is_dir() or folder.parent.name != "tracked_mesh":
+            raise FileNotFoundError(f"{args.multiface}: is no folder tracked_mesh/SEGMENT")
+        entity, segment = folder.parent.parent, folder.name
         views = tuple(args.view)
         metrics = disk.multiface_figures(entity, segment, args.prediction, views, progress)
     args.out.mkdir(parents=True, exist_ok=True)

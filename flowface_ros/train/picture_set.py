@@ -16,6 +16,7 @@ from flowface_ros.align.aligner import Aligner, Picture
 from flowface_ros.align.crop import make_crop
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState
+from flowface_ros.train.datasets.captures import read_arrays
 from flowface_ros.train.metrics import AlignmentMetrics
 from flowface_ros.train.picture_fit import OnePictureFit
 from flowface_ros.train.regions import point_regions
@@ -100,13 +101,12 @@ def write_picture(
 
 
 def read_picture(path: Path) -> TruePicture:
-    """The picture whose truth is in `path`. Raises ValueError or OSError that names the file."""
+    """The picture whose truth is in `path`. ValueError names the file."""
     image = cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"{path.with_suffix('.png')}: cannot be read as a picture")
+    arrays = read_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         labels = json.loads(str(arrays["labels"]))
         labels["things"] = tuple(labels["things"])
         return TruePicture(
@@ -123,17 +123,19 @@ def read_picture(path: Path) -> TruePicture:
 
 
 def read_light(path: Path) -> NDArray[np.float16]:
-    """Linear light (S, S, 3) of the picture whose truth is in `path`. Raises ValueError or OSError
-    that names the file."""
+    """Linear light (S, S, 3) of the picture whose truth is in `path`. ValueError names the file."""
     lit = path.with_suffix(".light.npz")
-    with np.load(lit, allow_pickle=False) as file:
-        if "light" not in file.files:
-            raise ValueError(f"{lit}: holds no light")
-        return np.asarray(file["light"], np.float16)
+    arrays = read_arrays(lit)
+    if "light" not in arrays:
+        raise ValueError(f"{lit}: holds no light")
+    return np.asarray(arrays["light"], np.float16)
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Truth files of a set. Raises ValueError when there is none."""
+    """Truth files of a set. Raises FileNotFoundError when there is no such folder, ValueError when
+    it holds none."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
     found = [path for path in sorted(folder.glob("[0-9]*.npz")) if path.stem.isdigit()]
     if not found:
         raise ValueError(f"{folder}: holds no picture with truth (000000.npz and so on)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 import torch
@@ -48,12 +49,15 @@ def start_processes(device: str) -> Processes:
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device is {device!r}, but torch sees no CUDA device")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
+        raise ValueError(f"device is {device!r}, must be cpu, cuda, cuda:N or auto")
     if device == "cuda":
         device = f"cuda:{local}"
     chosen = torch.device(device)
     if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not 0 <= chosen.index < count:
+            raise ValueError(f"device is {device!r}, but torch sees {count} CUDA devices")
         torch.cuda.set_device(chosen)
     if world > 1:
         distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")

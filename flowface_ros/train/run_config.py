@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from math import inf
 from pathlib import Path
 
 from flowface_ros.align.network.config import PRESETS
-from flowface_ros.train.datasets.parts import batch_counts, parse_data
+from flowface_ros.train.datasets.parts import parse_data
 
 _MAY_CHANGE = (
     "steps",
-    "photographs",
     "workers",
     "compiled",
     "validate_every",
@@ -64,15 +64,22 @@ class RunConfig:
             "people",
             "fresh_every",
             "validate_every",
-            "validation_pictures",
         ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        share = self.photograph_share
+        count, share = self.validation_pictures, self.photograph_share
+        _require(count >= 2, "validation_pictures", count, "at least 2, half of them for sigma")
         _require(0 < share < 1, "photograph_share", share, "between 0 and 1")
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
-        _require(self.trunk_factor >= 0, "trunk_factor", self.trunk_factor, "0 or more")
-        batch_counts(parse_data(self.data), self.batch_size - self.photograph_count)
+        _require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "positive")
+        _require(0 <= self.trunk_factor < inf, "trunk_factor", self.trunk_factor, "0 or more")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2^32")
+        parts, photographs = len(parse_data(self.data)), self.photograph_count
+        _require(
+            self.batch_size >= parts + photographs,
+            "batch_size",
+            self.batch_size,
+            f"large enough for {parts} parts and {photographs} photographs",
+        )
 
     @property
     def photograph_count(self) -> int:
@@ -91,6 +98,8 @@ class RunConfig:
         before = read_run_config(path)
         for field in fields(RunConfig):
             old, new = getattr(before, field.name), getattr(self, field.name)
+            if field.name == "photographs" and old and new:
+                continue  # their folder may have moved
             if old != new and field.name not in _MAY_CHANGE:
                 raise ValueError(
                     f"{field.name} is {new!r}, but the run in {path.parent} has {old!r}"

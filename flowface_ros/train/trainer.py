@@ -65,17 +65,17 @@ def train(config: RunConfig, out: Path, minutes: float | None, processes: Proces
 
     Every file of the run is in `out`: state.pt to resume from, network.pt and network.onnx (mean
     weights), model_card.md, log.jsonl, TensorBoard's files, pictures.
-    Raises ValueError when `out` holds another run.
+    Raises ValueError when `out` holds another run, or minutes is negative; ValueError or OSError
+    for unusable data.
     """
+    if minutes is not None and not minutes >= 0:
+        raise ValueError(f"minutes is {minutes:g}, must be 0 or more")
     out.mkdir(parents=True, exist_ok=True)
     config.check_resumes(out / CONFIG_NAME)
     model = load_builtin_head()
     learner = Learner(start_network(config, model), config, processes)
     if (out / STATE_NAME).exists():
         learner.restore(out / STATE_NAME)
-    processes.barrier()
-    if processes.first:
-        config.write(out / CONFIG_NAME)
     trainer = _Trainer(config, out, processes, model, learner)
     trainer.run(None if minutes is None else time.monotonic() + 60 * minutes)
 
@@ -147,11 +147,15 @@ class _Trainer:
 
     def run(self, deadline: float | None) -> None:
         config = self.config
+        source = open_source(config, self.model, self.processes)
+        self.processes.barrier()
+        if self.processes.first:
+            # Only now: a run whose data cannot be used has decided nothing.
+            config.write(self.out / CONFIG_NAME)
         with ThreadPoolExecutor(1) as executor:
-            # Drawn while the source gets ready and the first steps are taken.
+            # Drawn while the first steps are taken.
             count = config.validation_pictures if self.processes.first else 0
             pictures = executor.submit(draw_validation, synth_config(config), count, config.workers)
-            source = open_source(config, self.model, self.processes)
             before = signal.signal(signal.SIGTERM, self._stop)
             try:
                 self._loop(source, deadline, pictures)
@@ -202,7 +206,8 @@ class _Trainer:
         figures = validate(mean, self.model, pictures)
         step = self.learner.step
         values = {f"validation/{n}": row["mean_iod_percent"] for n, row in figures.items()}
-        values["validation/sigma_rms"] = figures["visible"]["sigma_rms"]
+        if "visible" in figures:
+            values["validation/sigma_rms"] = figures["visible"]["sigma_rms"]
         self.curves.add(step, values)
         draw_sheet(self.out / "overlay.png", mean, pictures)
         draw_curves(self.out)

@@ -14,7 +14,7 @@ from torch import Tensor
 from flowface_ros.align.network.networks import Network
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.augment import augment, developed
-from flowface_ros.train.batch import Batch
+from flowface_ros.train.batch import Batch, joined
 from flowface_ros.train.calibrate import calibrate, calibration
 from flowface_ros.train.cpu_source import CpuSource
 from flowface_ros.train.metrics import AlignmentMetrics
@@ -62,8 +62,7 @@ def draw_validation(config: SynthConfig, count: int, workers: int) -> Validation
         truths.append(replace(batch, light=torch.zeros(len(batch), 0)))
         if sum(map(len, images)) >= count:
             break
-    columns = zip(*(t.tensors() for t in truths), strict=True)
-    return ValidationSet(torch.cat(images), Batch(*(torch.cat(c) for c in columns)))
+    return ValidationSet(torch.cat(images), joined(truths))[:count]
 
 
 @torch.no_grad()

@@ -96,6 +96,15 @@ def test_multiface_ssme(multiface: Path, tmp_path: Path) -> None:
     assert metrics["coverage"] > 0.95 and set(metrics["cameras"]) == {"400002", "400004"}
 
 
+def test_multiface_folders_that_are_none(
+    multiface: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (multiface, tmp_path / "tracked_mesh" / "nowhere"):
+        command = ["evaluate", str(tmp_path), "--multiface", str(folder), "--out", str(tmp_path)]
+        assert cli.main(command) == 2
+        assert f"error: {folder}: is no folder tracked_mesh/SEGMENT" in capsys.readouterr().err
+
+
 def test_multiface_files_that_do_not_fit(multiface: Path) -> None:
     krt = multiface / "KRT"
     good = krt.read_text()

@@ -135,7 +135,7 @@ def test_data_sets_are_mixed_by_weight(tmp_path: Path, model: HeadModel, turned:
     # What is drawn knows all of its truth; crops of pictures know it, too, here.
     assert len(batch) == 3 and batch.position_px.isfinite().all()
     assert licence_of(config).endswith("the terms of FaMoS come on top")
-    with pytest.raises(ValueError, match="batch_size is 1"):
+    with pytest.raises(ValueError, match=r"batch_size: 1 is not allowed, .* for 2 parts and 0"):
         RunConfig(data=config.data, batch_size=1)
 
 

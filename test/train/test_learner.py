@@ -134,6 +134,10 @@ def test_run_refuses_to_become_another(tmp_path: Path) -> None:
     RunConfig(seed=1, steps=10, workers=9).check_resumes(tmp_path / "run.json")
     with pytest.raises(ValueError, match=r"seed is 2, but the run in .* has 1"):
         RunConfig(seed=2).check_resumes(tmp_path / "run.json")
+    with pytest.raises(ValueError, match=r"photographs is 'faces', but the run in .* has ''"):
+        RunConfig(seed=1, photographs="faces").check_resumes(tmp_path / "run.json")
+    RunConfig(photographs="faces").write(tmp_path / "run.json")
+    RunConfig(photographs="moved").check_resumes(tmp_path / "run.json")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match="not a run's configuration"):
         RunConfig().check_resumes(tmp_path / "run.json")
@@ -148,5 +152,11 @@ def test_bad_settings_are_named(bad: dict[str, object]) -> None:
 def test_a_gpu_that_is_not_there_is_named() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match="no CUDA device"):
+    with pytest.raises(ValueError, match="'cuda:0', but torch sees 0 CUDA devices"):
         start_processes("cuda")
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:x", "cpu:1", "mps", "", "cuda:"])
+def test_devices_that_are_none_are_named(device: str) -> None:
+    with pytest.raises(ValueError, match=rf"device is {device!r}, must be cpu, cuda, cuda:N or"):
+        start_processes(device)

@@ -53,6 +53,8 @@ def test_share_of_photographs() -> None:
     assert RunConfig().photograph_count == 0
     assert RunConfig(photographs="faces", batch_size=32).photograph_count == 3
     assert RunConfig(photographs="faces", batch_size=4).photograph_count == 1
+    with pytest.raises(ValueError, match=r"batch_size: 1 is not allowed, .* 1 parts and 1 photo"):
+        RunConfig(photographs="faces", batch_size=1)
     with pytest.raises(ValueError, match="photograph_share"):
         RunConfig(photograph_share=1.5)
 

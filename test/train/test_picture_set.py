@@ -21,6 +21,7 @@ from flowface_ros.train.picture_set import (
     TruePicture,
     format_set,
     picture_files,
+    read_light,
     read_picture,
     set_figures,
     write_picture,
@@ -179,9 +180,27 @@ def test_command_measures_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "yaw_30_60" in capsys.readouterr().out
 
 
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    write_picture(tmp_path, 0, picture(0), np.zeros((SIZE, SIZE, 3)))
+    truth, light = tmp_path / "000000.npz", tmp_path / "000000.light.npz"
+    for path, read in ((light, read_light), (truth, read_picture)):
+        good = path.read_bytes()
+        for bad in (b"", b"none", good[: len(good) // 2], good[:150] + bytes(40) + good[190:]):
+            path.write_bytes(bad)
+            with pytest.raises(ValueError, match=rf"{path.name}: cannot be read as arrays"):
+                read(truth)
+        path.write_bytes(good)
+        assert read(truth) is not None
+    np.savez(light, dark=np.zeros(3))
+    with pytest.raises(ValueError, match=r"light\.npz: holds no light"):
+        read_light(truth)
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no picture with truth"):
         picture_files(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        picture_files(tmp_path / "nowhere")
     one = picture(0)
     short = replace(one, position_px=one.position_px[:5], visible=one.visible[:5])
     write_picture(tmp_path, 0, short, np.zeros((SIZE, SIZE, 3)))

@@ -28,11 +28,34 @@ def test_curves_go_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert entries[-1]["train/loss"] == 7
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--steps=0", "steps: 0 is not allowed"),
+        ("--device=foo", "device is 'foo', must be"),
+        ("--minutes=-1", "minutes is -1, must be 0 or more"),
+        ("--minutes=nan", "minutes is nan, must be"),
+        ("--seed=-1", "seed: -1 is not allowed"),
+        ("--rate=inf", "learning_rate: inf is not allowed"),
+        ("--validation-pictures=1", "validation_pictures: 1 is not allowed"),
+    ],
+)
 def test_unusable_arguments_are_user_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argument: str, message: str
+) -> None:
+    assert main(["train", "--out", str(tmp_path / "run"), argument]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_data_cannot_be_used_may_be_started_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--out", str(tmp_path), "--steps", "0"]) == 2
-    assert "steps: 0 is not allowed" in capsys.readouterr().err
+    """With other data: nothing has been decided, and nothing drawn for validation."""
+    command = ["train", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    for kind in ("pictures", "famos"):
+        assert main([*command, "--data", f"{kind}:{tmp_path}/nowhere"]) == 2
+        assert f"{tmp_path}/nowhere: no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

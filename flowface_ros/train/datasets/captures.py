@@ -57,6 +57,15 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def read_arrays(path: Path) -> dict[str, NDArray]:
+    """The arrays of a .npz file by name. ValueError names the file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # numpy and zip tell of a broken file in a dozen ways
+        raise ValueError(f"{path}: cannot be read as arrays: {error!r}") from error
+
+
 def required_folder(*candidates: Path) -> Path:
     """The first that is there. FileNotFoundError names them all."""
     for path in candidates:

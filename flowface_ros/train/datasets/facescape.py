@@ -11,7 +11,6 @@ EXPRESSION is like 1_neutral. Archives may be unpacked side by side, one level d
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from flowface_ros.head.mesh_files import MeshFile, read_mesh_file
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.head.wrap import Anchors
-from flowface_ros.train.datasets.captures import Capture, View
+from flowface_ros.train.datasets.captures import Capture, View, read_arrays
 from flowface_ros.train.datasets.correspondence import (
     INNER_LANDMARKS,
     Correspondence,
@@ -137,12 +136,8 @@ def _registered(
 
 def _landmark_rows(path: Path, vertex_count: int) -> NDArray[np.int64]:
     """(68,) vertices: the first set of the file that fits the models' vertex count."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            sets = [np.asarray(file[name]).ravel() for name in ("v10", "v16") if name in file]
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
-    for rows in sets:
+    arrays = read_arrays(path)
+    for rows in (arrays[name].ravel() for name in ("v10", "v16") if name in arrays):
         if rows.shape == (_LANDMARKS,) and 0 <= rows.min() <= rows.max() < vertex_count:
             return rows.astype(np.int64)
     raise ValueError(f"{path}: has no {_LANDMARKS} vertices below {vertex_count} as v10 or v16")
