@@ -28,7 +28,7 @@ _OUTSIDE_SIGMA = 0.1
 were 0.03 off on photographs with a part of the face cut away."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crop:
     """A square of the picture, seen upright.
 

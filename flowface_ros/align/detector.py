@@ -43,7 +43,7 @@ _SAME_FACE_OVERLAP = 0.3
 """Boxes with more intersection over union than this are of one face, as in the original."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detection:
     """A face in a picture, pixels.
 
@@ -63,7 +63,7 @@ class Detection:
         return float(np.arctan2(across[1], across[0]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Candidates:
     """boxes: (K, 4), keypoints: (K, 6, 2), scores: (K,); picture pixels."""
 

@@ -6,8 +6,6 @@ serves every head that wears it. `tools/embed_landmarks.py` makes it.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.align.atlas_table import check_atlas, read_table, write_table
 from flowface_ros.align.landmark_net import POINT_COUNT
 from flowface_ros.head.atlas import points_at_uv, skin_triangles, uv_at_points
 from flowface_ros.head.evaluator import SurfaceEvaluator
@@ -59,36 +58,20 @@ class LandmarkEmbedding:
 @cache
 def read_embedding(path: Path = EMBEDDING_FILE) -> LandmarkEmbedding:
     """The table of a file. ValueError names the file and the field that is missing or broken."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            uv, mirror = np.array(file["uv"], np.float64), np.array(file["mirror"], np.int32)
-            atlas_hash = int(header["atlas_hash"], 16)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not an embedding of landmarks: {error}") from error
+    atlas_hash, arrays, header = read_table(path, "an embedding of landmarks", ("uv", "mirror"))
+    uv, mirror = arrays["uv"], arrays["mirror"].astype(np.int32)
     if uv.shape != (POINT_COUNT, 2) or mirror.shape != (POINT_COUNT,):
         raise ValueError(f"{path}: uv {uv.shape}, mirror {mirror.shape}; must have {POINT_COUNT}")
-    if not np.array_equal(mirror[mirror], np.arange(POINT_COUNT)):
+    rows = np.arange(POINT_COUNT)
+    if not (np.array_equal(np.sort(mirror), rows) and np.array_equal(mirror[mirror], rows)):
         raise ValueError(f"{path}: mirror is not its own inverse")
     return LandmarkEmbedding(atlas_hash, uv, mirror, header)
 
 
 def write_embedding(path: Path, embedding: LandmarkEmbedding) -> None:
     """Writes the table; `provenance` must be fit for JSON."""
-    header = {**embedding.provenance, "atlas_hash": f"{embedding.atlas_hash:016x}"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path, header=np.array(json.dumps(header)), uv=embedding.uv, mirror=embedding.mirror
-    )
-
-
-def check_atlas(name: str, atlas_hash: int, model: HeadModel, remedy: str) -> None:
-    """ValueError unless data called `name` was made for the atlas that the head wears."""
-    if atlas_hash != model.atlas_hash:
-        raise ValueError(
-            f"{name} is of atlas {atlas_hash:016x}, the head {model.name!r} {model.version} "
-            f"wears {model.atlas_hash:016x}: {remedy}"
-        )
+    arrays = {"uv": embedding.uv, "mirror": embedding.mirror}
+    write_table(path, embedding.atlas_hash, arrays, embedding.provenance)
 
 
 _landmark_points: WeakKeyDictionary[HeadModel, SurfacePoints] = WeakKeyDictionary()

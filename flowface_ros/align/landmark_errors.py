@@ -14,8 +14,6 @@ Learned by `tools/learn_sigma.py` from pictures whose truth is known, in metres 
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -25,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from flowface_ros.align.embedding import IRIS_POINTS, check_atlas, landmark_points
+from flowface_ros.align.atlas_table import check_atlas, read_table, write_table
+from flowface_ros.align.embedding import IRIS_POINTS, landmark_points
 from flowface_ros.align.landmark_pose import LandmarkPose
 from flowface_ros.head.atlas import TexelGrid, texel_grid, texel_interpolation
 from flowface_ros.head.model import HeadModel
@@ -73,8 +72,8 @@ class ErrorTables:
     log_sigma: (R,) log metres. turn: (R,) per radian that the face is turned away, and facing:
     (7, 5), presence: (4,), misfit: (5,), size: (4,), and for an eye's iris openness: (4,), for its
     lids lids: (4,), at the knots above, are added to it.
-    failure: (4,) and failure_misfit: (2,), log metres that add up to the log sigma of a part that
-    all points share.
+    failure: (6, 3) square metres at `FAILURE_KNOTS` and `FAILURE_MISFIT_KNOTS_MM`, which are added
+    to the variance of every point.
     provenance: how it was made, for which head, and the figures reached.
     """
 
@@ -98,14 +97,12 @@ _ARRAYS = [f.name for f in fields(ErrorTables) if f.name not in ("atlas_hash", "
 @cache
 def read_errors(path: Path = ERRORS_FILE) -> ErrorTables:
     """The tables of a file. ValueError names the file and the field that is missing or broken."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            arrays = {name: np.array(file[name], np.float64) for name in _ARRAYS}
-            tables = ErrorTables(int(header["atlas_hash"], 16), **arrays, provenance=header)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a table of landmark errors: {error}") from error
+    atlas_hash, arrays, header = read_table(path, "a table of landmark errors", _ARRAYS)
+    rows = (arrays["log_sigma"].size,)
     expected = {
+        "correction": (*rows, 6, 2),
+        "log_sigma": rows,
+        "turn": rows,
         "facing": (len(FACING_KNOTS), len(TURN_KNOTS_DEG)),
         "presence": PRESENCE_KNOTS.shape,
         "misfit": MISFIT_KNOTS_MM.shape,
@@ -114,21 +111,16 @@ def read_errors(path: Path = ERRORS_FILE) -> ErrorTables:
         "lids": OPENNESS_KNOTS.shape,
         "failure": (len(FAILURE_KNOTS), len(FAILURE_MISFIT_KNOTS_MM)),
     }
-    for name, array in arrays.items():
-        shape = expected.get(name, array.shape)
-        if array.shape != shape:
-            raise ValueError(f"{path}: {name} has shape {array.shape}, must be {shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{path}: {name} holds values that are not finite")
-    return tables
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, must be {shape}")
+    return ErrorTables(atlas_hash, **arrays, provenance=header)
 
 
 def write_errors(path: Path, tables: ErrorTables) -> None:
     """Writes the tables; `provenance` must be fit for JSON."""
-    header = {**tables.provenance, "atlas_hash": f"{tables.atlas_hash:016x}"}
-    arrays: dict[str, Any] = {n: getattr(tables, n).astype(np.float32) for n in _ARRAYS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, header=np.array(json.dumps(header)), **arrays)
+    arrays = {name: getattr(tables, name).astype(np.float32) for name in _ARRAYS}
+    write_table(path, tables.atlas_hash, arrays, tables.provenance)
 
 
 class LandmarkErrors:

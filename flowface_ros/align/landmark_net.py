@@ -48,7 +48,7 @@ shift it by more than half of this times its side. By less, the points change by
 between the eyes, as they do from one frame of a video to the next."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceLandmarks:
     """A face's landmarks in a picture.
 

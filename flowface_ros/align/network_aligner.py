@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import FaceAlignment, Picture, cut_all
+from flowface_ros.align.atlas_table import check_atlas
 from flowface_ros.align.crop import Crop
-from flowface_ros.align.embedding import check_atlas
 from flowface_ros.align.landmark_errors import query_points
 from flowface_ros.align.landmark_net import FaceLandmarks, crop_from_landmarks
 from flowface_ros.align.network.metadata import read_metadata

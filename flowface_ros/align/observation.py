@@ -13,7 +13,7 @@ from flowface_ros.head.surface import SurfacePoints
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observation:
     """One face in one view: N points of the head's surface and where the picture shows them.
 

@@ -28,12 +28,14 @@ _SPACING_SHARE = 0.3
 
 
 def draw_observations(image: Image, observations: Sequence[Observation]) -> Image:
-    """A copy of an RGB or grey picture with a dot for each point, coloured by its sigma.
+    """A copy of a picture, RGB (H, W, 3) or grey (H, W[, 1]), with a dot for each point, coloured
+    by its sigma.
 
     Blue is sure and red is not; sigma is shown as a percentage of the face's height, the largest
     dots lowest. A legend is put below the picture.
     """
-    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+    grey = image.ndim == 2 or image.shape[2] == 1
+    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if grey else image.copy()
     wanted = -(-_SMALLEST_WIDTH // image.shape[1])
     factor = max(1, min(wanted, _LONGEST_ENLARGED // max(image.shape[:2])))
     size = (image.shape[1] * factor, image.shape[0] * factor)

@@ -65,7 +65,8 @@ def test_dots_are_where_the_points_are() -> None:
     assert not image.any()
     # Points far off or few do no harm; small grey pictures are enlarged.
     far = observation(np.array([[1e7, 5.0], [-1e7, 5.0]]), np.ones(2))
-    assert draw_observations(np.zeros((100, 100), np.uint8), [far]).shape[1] == 500
+    for shape in ((100, 100), (100, 100, 1)):
+        assert draw_observations(np.zeros(shape, np.uint8), [far]).shape[1:] == (500, 3)
 
 
 def test_face_height_is_that_of_sure_points() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flowface_ros.align.embedding import (
+    EMBEDDING_FILE,
     IRIS_POINTS,
     SKIN_POINTS,
     landmark_points,
@@ -111,14 +112,20 @@ def test_file_survives_the_round_trip(tmp_path: Path) -> None:
     assert again.provenance == table.provenance
 
 
-@pytest.mark.parametrize("damage", ["text", "field", "mirror"])
+@pytest.mark.parametrize("damage", ["text", "cut", "empty", "field", "mirror", "rows"])
 def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
     path, table = tmp_path / "table.npz", read_embedding()
     if damage == "text":
         path.write_text("not a table")
+    elif damage == "cut":
+        path.write_bytes(EMBEDDING_FILE.read_bytes()[:-100])
+    elif damage == "empty":
+        path.touch()
     elif damage == "field":
         np.savez(path, uv=table.uv)
-    else:
+    elif damage == "mirror":
         write_embedding(path, replace(table, mirror=np.roll(table.mirror, 1)))
+    else:
+        write_embedding(path, replace(table, mirror=table.mirror + 1))
     with pytest.raises(ValueError, match=r"table\.npz"):
         read_embedding(path)

@@ -142,8 +142,19 @@ def test_failures_are_likelier_with_less_presence_and_more_misfit() -> None:
     assert (np.diff(tables.failure, axis=1) >= -1e-12).all()
 
 
-def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("failure", np.zeros(7), r"failure has shape \(7,\)"),
+        ("turn", np.zeros(7), r"turn has shape \(7,\)"),
+        ("correction", np.zeros((7, 6, 2)), r"correction has shape \(7, 6, 2\)"),
+        ("lids", np.full(4, np.nan), "lids .* not finite"),
+    ],
+)
+def test_tables_of_another_version_are_refused(
+    tmp_path: Path, name: str, values: NDArray, message: str
+) -> None:
     path = tmp_path / "errors.npz"
-    write_errors(path, replace(read_errors(), failure=np.zeros(7)))
-    with pytest.raises(ValueError, match=r"failure has shape \(7,\)"):
+    write_errors(path, replace(read_errors(), **{name: values}))
+    with pytest.raises(ValueError, match=rf"errors\.npz: {message}"):
         read_errors(path)

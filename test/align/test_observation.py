@@ -23,6 +23,15 @@ def test_keeps_float64_and_slices() -> None:
     assert (part.camera, part.stamp_ns) == ("left", 7)
 
 
+def test_what_holds_arrays_is_equal_to_itself_only() -> None:
+    crops = [make_crop((1.0, 2.0), 3.0, 0.0, 4) for _ in range(2)]
+    seen = [Observation(surface(3), np.zeros((3, 2)), np.ones(3), "left", 7) for _ in range(2)]
+    for first, second in (crops, seen):
+        assert first == first
+        assert first != second
+        assert len({first, second}) == 2
+
+
 @pytest.mark.parametrize(
     ("pixels", "sigma", "message"),
     [
