@@ -55,7 +55,8 @@ class Picture:
 class FaceAlignment:
     """What an aligner says about one crop.
 
-    observation: of the surface points `Aligner.points`, all of them, in that order.
+    observation: of the surface points `Aligner.points`, in that order: all of them but those, if
+    any, that a network had no finite answer for.
     presence: probability that the crop shows a face; None where the aligner cannot tell.
     crop: what it looked at. pixels: (S, S, 3) uint8 RGB of it, or None when it was not cut out.
     """
@@ -117,6 +118,9 @@ def make_aligner(
     Raises ValueError for a bad argument or a file that does not suit the head, DeviceError when
     the device cannot be had.
     """
+    from flowface_ros.align.several_looks import SeveralLooks, check_looks
+
+    check_looks(looks)
     if name not in ALIGNERS:
         raise ValueError(f"aligner is {name!r}, allowed are {', '.join(map(repr, ALIGNERS))}")
     if name == "landmarks":
@@ -130,11 +134,7 @@ def make_aligner(
 
         file = weights or LIGHT_NETWORK
         once = NetworkAligner(model, file, device, precision, threads, runtime)
-    if looks == 1:
-        return once
-    from flowface_ros.align.several_looks import SeveralLooks
-
-    return SeveralLooks(once, looks)
+    return once if looks == 1 else SeveralLooks(once, looks)
 
 
 def detect_and_align(

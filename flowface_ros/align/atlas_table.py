@@ -38,13 +38,12 @@ def read_table(
 
 
 def write_table(
-    path: Path, atlas_hash: int, arrays: Mapping[str, NDArray], provenance: Mapping[str, Any]
+    path: Path, atlas_hash: int, arrays: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """provenance must be fit for JSON."""
+    """arrays: NumPy's, by name. provenance: how the table was made, fit for JSON."""
     header = np.array(json.dumps({**provenance, "atlas_hash": f"{atlas_hash:016x}"}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    fields: dict[str, Any] = {"header": header, **arrays}
-    np.savez_compressed(path, **fields)
+    np.savez_compressed(path, header=header, **arrays)
 
 
 def check_atlas(name: str, atlas_hash: int, model: HeadModel, remedy: str) -> None:

@@ -51,7 +51,7 @@ class SeveralLooks:
     """See `Aligner`; asks another aligner. looks: 2, 4 or 8 at each face."""
 
     def __init__(self, aligner: Aligner, looks: int) -> None:
-        check_looks(looks)
+        check_looks(looks, tuple(_MOVES))
         self._aligner, self._moves = aligner, _MOVES[looks]
         self.points, self.crop_size = aligner.points, aligner.crop_size
         self.grid, self.device = aligner.grid, aligner.device
@@ -92,9 +92,9 @@ class SeveralLooks:
         """The answers' mean by their information; a point that has no mirror image has one half of
         the looks. Sigma is their mean too: most of an error is the same in every look. Where a look
         lacks points, the first one is taken."""
-        first = answers[0].observation
+        cut_out = answers[0].pixels if self._moves[0] == _Move() else None
         if any(len(answer.observation) != len(self.points) for answer in answers):
-            return replace(answers[0], crop=crop, pixels=None)
+            return replace(answers[0], crop=crop, pixels=cut_out)
         pixels = np.array([answer.observation.pixels for answer in answers])
         sigma = np.array([answer.observation.sigma for answer in answers])
         half = len(self._moves)
@@ -106,19 +106,18 @@ class SeveralLooks:
             self.points,
             (weight[..., None] * pixels).sum(axis=0),
             (weight * sigma).sum(axis=0),
-            first.camera,
-            first.stamp_ns,
+            answers[0].observation.camera,
+            answers[0].observation.stamp_ns,
         )
         known = [answer.presence for answer in answers if answer.presence is not None]
         presence = float(np.mean(known)) if known else None
-        cut_out = answers[0].pixels if self._moves[0] == _Move() else None
         return FaceAlignment(joined, presence, crop, cut_out)
 
 
-def check_looks(looks: int) -> None:
+def check_looks(looks: int, allowed: Sequence[int] = LOOKS) -> None:
     """Raises ValueError for a number of looks that there is not."""
-    if looks not in LOOKS:
-        raise ValueError(f"looks is {looks}, allowed are {', '.join(map(str, LOOKS))}")
+    if looks not in allowed:
+        raise ValueError(f"looks is {looks}, allowed are {', '.join(map(str, allowed))}")
 
 
 def mirror_rows(grid: TexelGrid, count: int) -> NDArray[np.intp]:

@@ -32,7 +32,8 @@ Said = Callable[[Crop], tuple[NDArray, NDArray]]
 
 @dataclass
 class Scripted:
-    """An aligner that says what a function of the crop says: crop pixels (N, 2), sigma (N,)."""
+    """An aligner that says what a function of the crop says: crop pixels (N, 2), NaN of what it
+    does not know, and sigma (N,)."""
 
     said: Said
     points: SurfacePoints = POINTS
@@ -49,8 +50,10 @@ class Scripted:
 
     def _answer(self, picture: Picture, crop: Crop) -> FaceAlignment:
         places, sigma = self.said(crop)
+        known = np.isfinite(places[:, 0])
+        pixels = crop.to_image(places)[known]
         observation = Observation(
-            POINTS, crop.to_image(places), sigma, picture.camera, picture.stamp_ns
+            POINTS[known], pixels, sigma[known], picture.camera, picture.stamp_ns
         )
         return FaceAlignment(observation, 0.5, crop, np.zeros((2, 2, 3), np.uint8))
 
@@ -113,6 +116,23 @@ def test_the_picture_of_the_crop_is_kept_where_it_was_cut() -> None:
     assert _joined(_truthful((0.0, 0.0)), 8).pixels is None
 
 
+@pytest.mark.parametrize("looks", [2, 8])
+def test_where_a_look_lacks_points_the_first_one_stands(looks: int) -> None:
+    def said(crop: Crop) -> tuple[NDArray, NDArray]:
+        places, sigma = _truthful((0.0, 3.0))(crop)
+        if _is_mirrored(crop):
+            places[5] = np.nan
+        return places, sigma
+
+    answer = _joined(said, looks)
+    assert len(answer.observation) == len(POINTS)
+    off = np.linalg.norm(answer.observation.pixels - PLACES, axis=1)
+    zoom = 1.0 if looks == 2 else 0.9
+    np.testing.assert_allclose(off, 3 * zoom * CROP.scale)
+    assert answer.crop is CROP
+    assert (answer.pixels is None) == (looks == 8)
+
+
 def test_faces_of_several_pictures_stay_apart() -> None:
     other = make_crop((40.0, 9.0), 60.0, -0.2, CROP.size)
     aligner = Scripted(lambda crop: (np.full((len(POINTS), 2), 5.0), np.ones(len(POINTS))))
@@ -152,6 +172,9 @@ def test_a_mirrored_crop_is_cut_with_its_columns_the_other_way_round() -> None:
 def test_other_numbers_of_looks_are_refused() -> None:
     with pytest.raises(ValueError, match="looks is 3, allowed are 1, 2, 4, 8"):
         make_aligner("landmarks", MODEL, device="cpu", looks=3)
+    for looks in (0, 1, 3):
+        with pytest.raises(ValueError, match=f"looks is {looks}, allowed are 2, 4, 8"):
+            SeveralLooks(Scripted(_truthful((0.0, 0.0))), looks)
 
 
 def test_looks_of_a_real_network_are_the_mean_of_its_answers() -> None:
