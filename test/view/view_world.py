@@ -155,9 +155,9 @@ class Log:
             for name in batch.schema.names:
                 if ":" not in name:
                     continue
-                for row, value in enumerate(batch.column(name).to_pylist()):
+                for row, value in enumerate(batch.column(name)):
                     time_s = None if times is None else times[row] * 1e-9
-                    if value is not None:
+                    if value.is_valid:
                         self._rows[chunk.entity_path, name].append((time_s, value))
 
     def times(self, entity: str, component: str) -> list[float | None]:
@@ -166,7 +166,8 @@ class Log:
 
     def values(self, entity: str, component: str) -> list[Any]:
         """What was logged, in the order of time."""
-        return [value for _, value in sorted(self._rows[entity, component], key=_time)]
+        rows = sorted(self._rows[entity, component], key=_time)
+        return [value.as_py() for _, value in rows]  # made only here: pictures take long
 
     def entities(self, below: str) -> set[str]:
         return {entity for entity, _ in self._rows if entity.startswith(below)}
