@@ -10,6 +10,7 @@ from torch.nn import functional
 
 RADIUS_PX = 7
 """Kernels are 15 x 15 pixels."""
+FULL_TURN = 2 * math.pi
 
 
 def gaussian_kernels(along_px: Tensor, across_px: Tensor, angle: Tensor) -> Tensor:
@@ -62,6 +63,3 @@ def _turned_places(angle: Tensor) -> tuple[Tensor, Tensor]:
 
 def _summing_to_one(kernels: Tensor) -> Tensor:
     return kernels / kernels.sum(dim=(1, 2), keepdim=True)
-
-
-FULL_TURN = 2 * math.pi

@@ -84,9 +84,8 @@ def draw_curves(run: Path) -> bool:
 
 
 def _smoothed(values: tuple[float, ...]) -> list[float]:
+    """Means over the last `_SMOOTH` values; of few values these themselves."""
     if len(values) < 5 * _SMOOTH:
         return list(values)
-    return [
-        sum(values[max(0, i - _SMOOTH) : i + 1]) / len(values[max(0, i - _SMOOTH) : i + 1])
-        for i in range(len(values))
-    ]
+    windows = (values[max(0, end - _SMOOTH) : end] for end in range(1, len(values) + 1))
+    return [sum(window) / len(window) for window in windows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowface_ros.align.network.networks import Network
-from flowface_ros.train.datasets.parts import ON_DISK, parse_data
+from flowface_ros.train.datasets.parts import ON_DISK, batch_counts, parse_data
 from flowface_ros.train.metrics import format_figures
 from flowface_ros.train.run_config import RunConfig
 
@@ -20,11 +20,20 @@ _SOURCES = {
     "stirling": "the Stirling/ESRC 3D face database",
     "famos": "FaMoS",
 }
+_PHOTOGRAPHS = "the user's photographs with the landmark network's answer on the clean picture"
 
 
-def _data(config: RunConfig) -> str:
-    parts = parse_data(config.data)
-    return "; ".join(f"{part.weight:.0%} {_SOURCES[part.kind]}" for part in parts)
+def data_of(config: RunConfig) -> str:
+    """What the batches of a run are made of."""
+    parts, photographs = parse_data(config.data), config.photograph_count
+    counts = batch_counts(parts, config.batch_size - photographs)
+    named = [(n, _SOURCES[part.kind]) for n, part in zip(counts, parts, strict=True)]
+    if photographs:
+        named.append((photographs, _PHOTOGRAPHS))
+    texts = [f"{n / config.batch_size:.0%} {name}" for n, name in named]
+    if not photographs and not any(part.kind in ON_DISK for part in parts):
+        texts.append("no picture of a real person")
+    return "; ".join(texts)
 
 
 def licence_of(config: RunConfig) -> str:
@@ -33,15 +42,6 @@ def licence_of(config: RunConfig) -> str:
     if not used:
         return LICENCE
     return f"{LICENCE} as far as this package goes; the terms of {' and '.join(used)} come on top"
-
-
-def _photographs(config: RunConfig) -> str:
-    if not config.photographs:
-        return "no picture of a real person"
-    return (
-        f"{config.photograph_share:.0%} photographs of the user's, with the landmark network's "
-        "answer on the clean picture"
-    )
 
 
 def write_model_card(
@@ -55,7 +55,7 @@ def write_model_card(
         "",
         f"- atlas: `{network.atlas_hash:016x}`, grid {network.config.output_grid}",
         f"- parameters: {sum(p.numel() for p in network.parameters()):,}",
-        f"- data: {_data(config)}; {_photographs(config)}",
+        f"- data: {data_of(config)}",
         f"- seen: {pictures:,} pictures in {step:,} of {config.steps:,} steps, seed {config.seed}",
         f"- licence: {licence_of(config)}",
         "",

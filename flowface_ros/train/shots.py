@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from flowface_ros import rigid
 from flowface_ros.camera.camera import Camera
@@ -167,8 +168,6 @@ def _sample_rotations(rng: np.random.Generator, count: int, any_yaw_share: float
 
 
 def _rotvecs(rotations: Array) -> Array:
-    from scipy.spatial.transform import Rotation
-
     return Rotation.from_matrix(rotations).as_rotvec()
 
 

@@ -74,7 +74,7 @@ def test_same_seed_gives_the_same_pictures() -> None:
     first, again, other = (augment(batch(), seed)[0] for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.min() >= 0 and first.max() <= 1 and first.dtype == torch.float32
-    assert first.flatten(1).std(dim=1).min() >= 0
+    assert first.flatten(1).std(dim=1).min() > 2 / 255  # every picture still shows something
 
 
 def test_only_covered_points_stop_being_visible() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from flowface_ros.train.datasets.facescape import FacescapeCaptures
 from flowface_ros.train.datasets.famos import FamosCaptures, read_tka
 from flowface_ros.train.datasets.parts import batch_counts, parse_data
 from flowface_ros.train.datasets.source import CaptureSource, query_points
-from flowface_ros.train.model_card import licence_of
+from flowface_ros.train.model_card import data_of, licence_of
 from flowface_ros.train.processes import start_processes
 from flowface_ros.train.run_config import RunConfig
 from flowface_ros.train.trainer import open_source
@@ -135,6 +136,7 @@ def test_data_sets_are_mixed_by_weight(tmp_path: Path, model: HeadModel, turned:
     # What is drawn knows all of its truth; crops of pictures know it, too, here.
     assert len(batch) == 3 and batch.position_px.isfinite().all()
     assert licence_of(config).endswith("the terms of FaMoS come on top")
+    assert re.fullmatch("33% pictures drawn by .*; 67% FaMoS", data_of(config))
     with pytest.raises(ValueError, match=r"batch_size: 1 is not allowed, .* for 2 parts and 0"):
         RunConfig(data=config.data, batch_size=1)
 
@@ -169,9 +171,18 @@ def test_famos_says_what_is_missing(
     with pytest.raises(FileNotFoundError, match="flowface head import"):
         FamosCaptures(tmp_path, model, points)
     calibration = next(tmp_path.rglob("*.tka"))
-    calibration.write_text(calibration.read_text().replace("f = ", "g = "))
-    with pytest.raises(ValueError, match=r"30_C\.tka: .*has no f"):
-        read_tka(calibration)
+    good = calibration.read_text()
+    for old, new, message in (
+        ("f = ", "g = ", "has no f"),
+        ("x = 0.01", "x = 0", "x is 0.0, must be positive"),
+        ("X = ", "X = nan #", "could not convert"),
+        ("K = 0", "K = nan", "not finite"),
+        ("M =\n", "M =\n\n", "lines 2 to 4 are not a rotation"),
+    ):
+        assert old in good
+        calibration.write_text(good.replace(old, new))
+        with pytest.raises(ValueError, match=rf"30_C\.tka: not a calibration: .*{message}"):
+            read_tka(calibration)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import torch
 from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.train.batch import Batch
 from flowface_ros.train.mixed import MixedSource
+from flowface_ros.train.model_card import data_of
 from flowface_ros.train.photographs import PhotographSource
 from flowface_ros.train.run_config import RunConfig
 
@@ -53,6 +54,9 @@ def test_share_of_photographs() -> None:
     assert RunConfig().photograph_count == 0
     assert RunConfig(photographs="faces", batch_size=32).photograph_count == 3
     assert RunConfig(photographs="faces", batch_size=4).photograph_count == 1
+    card = data_of(RunConfig(photographs="faces", batch_size=4))
+    assert card.startswith("75% pictures drawn by") and "; 25% the user's photographs" in card
+    assert data_of(RunConfig()).endswith("; no picture of a real person")
     with pytest.raises(ValueError, match=r"batch_size: 1 is not allowed, .* 1 parts and 1 photo"):
         RunConfig(photographs="faces", batch_size=1)
     with pytest.raises(ValueError, match="photograph_share"):

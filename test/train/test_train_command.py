@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flowface_ros.cli import main
-from flowface_ros.train.curves import CurveWriter, read_log
+from flowface_ros.train.curves import _SMOOTH, CurveWriter, _smoothed, read_log
 
 
 def test_curves_go_back_to_the_checkpoint(tmp_path: Path) -> None:
@@ -26,6 +26,12 @@ def test_curves_go_back_to_the_checkpoint(tmp_path: Path) -> None:
     entries = read_log(tmp_path / "log.jsonl")
     assert [e["step"] for e in entries] == [20, 40, 60]
     assert entries[-1]["train/loss"] == 7
+
+
+def test_curves_are_means_of_the_last_values() -> None:
+    assert _smoothed((1.0, 2.0, 5.0)) == [1, 2, 5]
+    smooth = _smoothed(tuple(float(i) for i in range(200)))
+    assert smooth[:2] == [0, 0.5] and smooth[100] == 100 - (_SMOOTH - 1) / 2
 
 
 @pytest.mark.parametrize(

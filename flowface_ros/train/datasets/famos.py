@@ -84,23 +84,27 @@ def read_tka(path: Path) -> Camera:
     principal point (px), IS the picture's width and height.
     Raises ValueError that names the file and the field.
     """
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
     try:
-        matrix = np.array([[float(v) for v in line.split()] for line in lines[1:4]])
-        if matrix.shape != (3, 3):
-            raise ValueError("lines 2 to 4 are not a rotation matrix")
-        fields = {m[1]: m[2] for line in lines[4:] if (m := _FIELD.match(line))}
-        missing = [
-            name
-            for name in ["X", "Y", "Z", "f", "K", "x", "y", "a", "b", "IS"]
-            if name not in fields
-        ]
-        if missing:
-            raise ValueError(f"has no {', '.join(missing)}")
-        width, height = (int(v) for v in fields.pop("IS").split())
-        value = {name: float(text) for name, text in fields.items()}
+        return _tsai_camera(path.stem, path.read_text(errors="replace").splitlines())
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: not a calibration: {error}") from None
+
+
+def _tsai_camera(name: str, lines: list[str]) -> Camera:
+    rows = [line.split() for line in lines[1:4]]
+    if [len(row) for row in rows] != [3, 3, 3]:
+        raise ValueError("lines 2 to 4 are not a rotation matrix")
+    matrix = np.array(rows, np.float64)
+    fields = {m[1]: m[2] for line in lines[4:] if (m := _FIELD.match(line))}
+    if missing := [field for field in _FIELDS if field not in fields]:
+        raise ValueError(f"has no {', '.join(missing)}")
+    width, height = (int(v) for v in fields.pop("IS").split())
+    value = {field: float(text) for field, text in fields.items()}
+    if not np.isfinite([*matrix.flat, *value.values()]).all():
+        raise ValueError("holds numbers that are not finite")
+    for field in ("f", "x", "y"):
+        if value[field] <= 0:
+            raise ValueError(f"{field} is {value[field]}, must be positive")
     fx, fy = value["f"] / value["x"], value["f"] / value["y"]
     intrinsics = np.array([[fx, 0, value["a"]], [0, fy, value["b"]], [0, 0, 1]])
     k = [value["K"] * value["f"] ** 2, value.get("K2", 0.0) * value["f"] ** 4]
@@ -110,8 +114,7 @@ def read_tka(path: Path) -> Camera:
     )
     u, _, vt = np.linalg.svd(matrix)
     place = _MM * np.array([value[axis] for axis in "XYZ"])
-    pose = rigid.transform((u @ vt).T, place)
-    return Camera(path.stem, width, height, intrinsics, lens, pose)
+    return Camera(name, width, height, intrinsics, lens, rigid.transform((u @ vt).T, place))
 
 
 def _forward_distortion(undistortion: list[float], radius: float) -> Array:

@@ -84,7 +84,7 @@ class StirlingCaptures:
         self._files = [p for p in self._scans if _person(p) in self._photographs]
         if not self._files:
             raise ValueError(f"{folder}: nobody has a scan (F1001*.obj) and a photograph")
-        self._landmarks: dict[Path, Array | None] = {}
+        self._faces: dict[Path, tuple[Array, tuple[int, int]] | None] = {}
         self._registered: dict[Path, _Scan] = {}
 
     def __len__(self) -> int:
@@ -132,16 +132,14 @@ class StirlingCaptures:
         return self._registered[path]
 
     def _seen(self, path: Path) -> tuple[Array, tuple[int, int]] | None:
-        """Landmarks (468, 2) of the surest face in a photograph, and its size."""
-        if path not in self._landmarks:
+        """Landmarks (468, 2) of the surest face in a photograph, and its width and height."""
+        if path not in self._faces:
             picture = read_picture(path)
+            height, width = picture.shape[:2]
             faces = self._finder.detect_faces(picture, 1)
-            self._landmarks[path] = faces[0].points[:SKIN_POINTS, :2] if faces else None
-        points = self._landmarks[path]
-        if points is None:
-            return None
-        height, width = read_picture(path).shape[:2]
-        return points, (width, height)
+            points = faces[0].points[:SKIN_POINTS, :2] if faces else None
+            self._faces[path] = None if points is None else (points, (width, height))
+        return self._faces[path]
 
 
 def scan_anchors(

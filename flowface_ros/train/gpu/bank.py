@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flowface_ros.synth.render.light import Light
 from flowface_ros.synth.render.materials import TEXTURE_CHANNELS
-from flowface_ros.train.gpu.asset import TEXTURE, Asset
+from flowface_ros.train.gpu.asset import SIZE, TEXTURE, Asset
 
 PERSON_TEXELS = 512**2 + 192**2 + 32**2 + 4 * 128**2
 """Skin, eye, tooth and up to four cloths."""
@@ -58,7 +58,7 @@ class AssetBank:
         if len(texels) > self._room:
             # Cloths beyond the room that there is are drawn plain.
             materials = materials.copy()
-            ends = materials[:, TEXTURE] + materials[:, TEXTURE + 1] ** 2
+            ends = materials[:, TEXTURE] + materials[:, SIZE] ** 2
             materials[(materials[:, TEXTURE] >= 0) & (ends > self._room), TEXTURE] = -1
             texels = texels[: self._room]
         self._texels[first : first + len(texels)] = self._tensor(texels)

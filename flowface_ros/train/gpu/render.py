@@ -79,7 +79,7 @@ def _blended(
     parts, sample = torch.nonzero(~alike[:, None] & (triangle >= 0)).T
     pixel = torch.cat([whole, parts])
     number = torch.cat([triangle[whole, 0], triangle[parts, sample]])
-    share = torch.cat([torch.ones_like(near[whole]), torch.full_like(near[parts], 0.25)])
+    share = torch.cat([torch.ones_like(near[whole]), torch.full_like(near[parts], 1 / _SAMPLES**2)])
     row, column = (pixel // size) % size, pixel % size
     half = torch.full_like(near[whole], (_SAMPLES - 1) / 2)
     x = column * _SAMPLES + torch.cat([half, (sample % _SAMPLES).float()])
