@@ -168,10 +168,6 @@ def relaxed(uv: Array, triangles: Index, reference: Array, share: Array, fixed: 
         np.sign(first[:, 0, 0] * (first[:, 1, 1]) - first[:, 0, 1] * first[:, 1, 0]).sum() < 0
     )
     work = uv * [1, -1] if mirrored else uv.copy()
-    if np.linalg.det(reference[-1:]).min() < 0:
-        reference = reference.copy()
-        flip = np.linalg.det(reference) < 0
-        reference[flip, :, 1] *= -1
     gradient = gradient_operator(triangles, reference, len(uv))
     free = np.setdiff1d(np.arange(len(uv)), fixed)
     energy = _energy(gradient, work, share)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,17 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Source:
-    """The wheel's MakeHuman data; x to the subject's left, y up, z forward, metres."""
+    """The MakeHuman data in a wheel's content; x to the subject's left, y up, z forward, metres.
 
-    wheel: Path
+    cache: displacements of the targets that were read, by name.
+    """
+
+    wheel: bytes
     cache: dict[str, Array] = field(default_factory=dict)
 
     @cached_property
     def archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.wheel)
+        return zipfile.ZipFile(io.BytesIO(self.wheel))
 
     @cached_property
     def names(self) -> frozenset[str]:
