@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flowface_ros.align.crop import check_image
 from flowface_ros.align.observation import Observation
 from flowface_ros.camera.camera import Camera
 from flowface_ros.track.tracked_head import TrackedHead
@@ -18,7 +19,8 @@ class ViewFrame:
     """One image of a synchronized set.
 
     camera: with `rig_from_camera` at the image's stamp; another one in every call if it moves.
-    image: (H, W, 3) uint8 RGB, of the camera's size. stamp_ns: when it was taken.
+    image: (H, W, 3) uint8 RGB, or grey (H, W[, 1]), of the camera's size. stamp_ns: when it was
+    taken.
     Raises ValueError when the image is of another size, shape or type.
     """
 
@@ -27,12 +29,12 @@ class ViewFrame:
     stamp_ns: int
 
     def __post_init__(self) -> None:
-        shape, name = self.image.shape, self.camera.name
-        if len(shape) != 3 or shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(
-                f"image of camera {name!r} is {shape} {self.image.dtype}, must be (H, W, 3) uint8"
-            )
-        height, width = shape[:2]
+        name = self.camera.name
+        try:
+            check_image(self.image)
+        except ValueError as error:
+            raise ValueError(f"camera {name!r}: {error}") from None
+        height, width = self.image.shape[:2]
         if (width, height) != (self.camera.width, self.camera.height):
             raise ValueError(
                 f"image of camera {name!r} is {width}x{height}, its calibration is for "
