@@ -4,6 +4,7 @@ stage, the bad camera, and a step of each network."""
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,22 +46,15 @@ def _rate(name: str, pictures: int, call: Callable[[], object], repeats: int, de
 
 def _cpu_rows(config: SynthConfig, repeats: int) -> list[Row]:
     model = load_builtin_head()
-    people = iter(range(1000))
+    numbers, size = itertools.count(), config.batch_size
     studio = Studio(model, config)
-    return [
-        _rate("a person", 1, lambda: make_person(model, config, next(people)), repeats, "cpu"),
-        _rate(
-            "a person's arrays", 1, functools.partial(_make_asset, studio), repeats, "cpu"
-        ),
-        _rate(
-            "CPU renderer, people made anew", config.batch_size,
-            lambda: studio.batch(next(people)), repeats, "cpu",
-        ),
-    ]  # fmt: skip
-
-
-def _make_asset(studio: Studio) -> None:
-    person_asset(studio.person(0))
+    calls: list[tuple[str, int, Callable[[], object]]] = [
+        ("a person", 1, lambda: make_person(model, config, next(numbers))),
+        ("a person's arrays", 1, lambda: person_asset(studio.person(0))),
+        ("CPU renderer, people made anew", size, lambda: studio.batch(next(numbers))),
+        ("CPU renderer, people known", size, lambda: studio.batch(0)),
+    ]
+    return [_rate(name, pictures, call, repeats, "cpu") for name, pictures, call in calls]
 
 
 def _source_rows(
@@ -130,7 +124,8 @@ def main() -> None:
     people = 8 if on_cpu else 256
     config = SynthConfig(batch_size=size, people=people, fresh_every=10**6)
     repeats = 1 if args.quick else 5
-    rows = _cpu_rows(SynthConfig(batch_size=2, people=4), repeats)
+    # So many people that no batch draws one whom an earlier batch has drawn.
+    rows = _cpu_rows(SynthConfig(batch_size=2, people=10**6), repeats)
     device = torch.device(args.device)
     source = GpuSource(load_builtin_head(), config, args.workers, device, compiled=args.compile)
     drawn, batch = _source_rows(source, size, repeats, args.device)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import Picture
-from flowface_ros.align.crop import crop_from_points, cut, make_crop
+from flowface_ros.align.crop import crop_from_points, cut
 from flowface_ros.align.landmark_net import (
     LEFT_EYE_OUTER,
     RIGHT_EYE_OUTER,
@@ -25,6 +25,7 @@ from flowface_ros.align.landmarks_aligner import LandmarksAligner
 from flowface_ros.head.model import HeadModel
 from flowface_ros.synth.textures import linear_from_srgb
 from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
+from flowface_ros.train.shots import jittered_crop
 
 _SUREST = 0.9
 """Confidence from which a face counts as an easy one."""
@@ -33,7 +34,7 @@ _SMALLEST_CROP_SCALE = 0.6
 _LARGEST_SIGMA = 0.025
 """Of a point that is taught, over the crop's side; on a frontal face half of them."""
 _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA = 0.12, 0.05, np.radians(9)
-"""How crops differ from the ideal one."""
+"""How crops differ from the ideal one, see `jittered_crop`."""
 _STREAM = 5
 
 
@@ -85,14 +86,7 @@ class PhotographSource:
 
     def _crop(self, face: _Face, rng: np.random.Generator) -> Example:
         ideal = crop_from_points(face.landmarks.points[:, :2], face.landmarks.roll, self._crop_px)
-        side = ideal.scale * self._crop_px
-        middle = ideal.to_image(np.full(2, (self._crop_px - 1) / 2))
-        crop = make_crop(
-            middle + rng.normal(0, _SHIFT_SIGMA, 2) * side,
-            side * np.exp(rng.normal(0, _SCALE_SIGMA)),
-            ideal.roll + rng.normal(0, _ROLL_SIGMA),
-            self._crop_px,
-        )
+        crop = jittered_crop(ideal, rng, _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA)
         light = linear_from_srgb(cut(face.image, [crop])[0] / 255.0).transpose(2, 0, 1)
         position = crop.to_crop(face.points).astype(np.float32)
         last = self._crop_px - 0.5

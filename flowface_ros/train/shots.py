@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from flowface_ros import rigid
+from flowface_ros.align.crop import Crop, make_crop
 from flowface_ros.camera.camera import Camera
 from flowface_ros.head.blendshapes import ARKIT_NAMES
 from flowface_ros.head.model import JOINT_NAMES, HeadModel
@@ -144,6 +145,23 @@ def crop_camera(
     middle = (size - 1) / 2 - focal * centre
     intrinsics = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
     return Camera("crop", size, size, intrinsics)
+
+
+def jittered_crop(
+    ideal: Crop, rng: np.random.Generator, scale_sigma: float, shift_sigma: float, roll_sigma: float
+) -> Crop:
+    """A crop of a picture that is off the ideal one.
+
+    Standard deviations of the log of its side, of its middle over its side, and of its roll (rad).
+    """
+    side = ideal.scale * ideal.size
+    middle = ideal.to_image(np.full(2, (ideal.size - 1) / 2))
+    return make_crop(
+        middle + rng.normal(0, shift_sigma, 2) * side,
+        side * np.exp(rng.normal(0, scale_sigma)),
+        ideal.roll + rng.normal(0, roll_sigma),
+        ideal.size,
+    )
 
 
 def _sample_rotations(rng: np.random.Generator, count: int, any_yaw_share: float) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from flowface_ros import rigid
-from flowface_ros.align.crop import Crop, crop_from_points, cut, make_crop
+from flowface_ros.align.crop import Crop, crop_from_points, cut
 from flowface_ros.align.embedding import SKIN_POINTS, landmark_points
 from flowface_ros.align.landmark_net import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from flowface_ros.camera.camera import Camera
@@ -22,13 +22,14 @@ from flowface_ros.synth.textures import linear_from_srgb
 from flowface_ros.train.batch import Batch, Example, Numbers, loaded, stacked
 from flowface_ros.train.datasets.captures import Capture, CaptureSet, View, read_picture
 from flowface_ros.train.datasets.correspondence import rigid_pose
+from flowface_ros.train.shots import jittered_crop
 
 _STREAM = 7
 _VIEWS_PER_CAPTURE = 4
 """Reading a mesh takes longer than cutting a picture, so one is used so often in a batch."""
 _KEPT_CAPTURES = 16
 _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA = 0.10, 0.045, np.radians(8)
-"""How crops differ from the ideal one."""
+"""How crops differ from the ideal one, see `jittered_crop`."""
 _DEPTH_SLACK_M = 0.008
 """A point is seen where the surface in the picture is not nearer by more; meshes are coarse."""
 _LEAST_SEEN = 0.15
@@ -121,7 +122,8 @@ def make_example(
     landmarks = pixels[-SKIN_POINTS:]
     if not np.isfinite(landmarks).any():
         return None
-    crop = _jittered(landmarks, _roll(camera, capture, mean_face), crop_px, rng)
+    ideal = crop_from_points(landmarks, _roll(camera, capture, mean_face), crop_px)
+    crop = jittered_crop(ideal, rng, _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA)
     position = crop.to_crop(pixels).astype(np.float32)
     visible = _visible(position, depth, _surface_depth(capture, camera, crop))
     if visible[-SKIN_POINTS:].mean() < _LEAST_SEEN:
@@ -155,18 +157,6 @@ def _roll(camera: Camera, capture: Capture, mean_face: NDArray) -> float:
     rig_from_head = rigid_pose(mean_face[found], places[found])
     up = camera.camera_from_rig[:3, :3] @ rig_from_head[:3, 1]
     return float(np.arctan2(up[0], -up[1]))
-
-
-def _jittered(landmarks: NDArray, roll: float, crop_px: int, rng: np.random.Generator) -> Crop:
-    ideal = crop_from_points(landmarks, roll, crop_px)
-    side = ideal.scale * crop_px
-    middle = ideal.to_image(np.full(2, (crop_px - 1) / 2))
-    return make_crop(
-        middle + rng.normal(0, _SHIFT_SIGMA, 2) * side,
-        side * np.exp(rng.normal(0, _SCALE_SIGMA)),
-        roll + rng.normal(0, _ROLL_SIGMA),
-        crop_px,
-    )
 
 
 def _surface_depth(capture: Capture, camera: Camera, crop: Crop) -> NDArray[np.float32]:
