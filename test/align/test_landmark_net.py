@@ -18,19 +18,9 @@ from flowface_ros.align.landmark_net import (
 NOSE_TIP, CHIN, FOREHEAD = 1, 152, 10
 
 
-@pytest.fixture(scope="module")
-def finder() -> FaceFinder:
-    return FaceFinder(device="cpu")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def net(finder: FaceFinder) -> LandmarkNet:
     return finder.landmark_net
-
-
-@pytest.fixture(scope="module")
-def astronaut() -> NDArray[np.uint8]:
-    return pytest.importorskip("skimage.data").astronaut()
 
 
 def eye_distance(points: NDArray) -> float:

@@ -142,6 +142,19 @@ def test_files_that_are_no_network_are_named(tmp_path: Path) -> None:
             reader(bad)
 
 
+def test_networks_of_unknown_types_are_named(tmp_path: Path) -> None:
+    path, helper = tmp_path / "double.onnx", onnx.helper
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, ["batch", 3]) for name in "xy"
+    ]
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", OPSET)
+    path.write_bytes(helper.make_model(graph, opset_imports=[opset]).SerializeToString())
+    for reader in (onnx_cost, lambda file: OnnxSession(file, "cpu")):
+        with pytest.raises(ValueError, match=r"double\.onnx: .*tensor\(double\)"):
+            reader(path)
+
+
 def test_damaged_weights_are_named(exported: tuple[Network, Path], tmp_path: Path) -> None:
     light = isinstance(exported[0], LightNetwork)
     lost = "project.0.weight" if light else "head.output.bias"

@@ -32,9 +32,10 @@ from flowface_ros.align.network.light_network import LightNetwork
 from flowface_ros.align.network.metadata import OPSET, NetworkMetadata, load_model, metadata_of
 from flowface_ros.align.network.networks import Network, make_network, take_atlas
 
-FEATURE_SCOPES = ("fusion/", "heatmap/project/", "update/", "head/")
-"""Scopes of the graph that hold features only. All other nodes may hold positions in pixels, for
-which float16 is too coarse (1/8 px at 128 to 256). The landmark trunk ends in positions too."""
+FEATURE_SCOPES = ("encoder/", "fusion/", "heatmap/project/", "update/", "head/")
+"""Scopes of a flow network's graph that hold features only. All other nodes may hold positions in
+pixels, for which float16 is too coarse (1/8 px at 128 to 256). The light network's trunk ends in
+positions, and what follows is little work."""
 
 HALF_STORED = "network.head."
 """Matrices of the light network that are kept in float16, which halves the file; runtimes make them
@@ -194,11 +195,9 @@ def _as_used(array: onnx.TensorProto) -> NDArray:
 
 def _half_scopes(network: Network) -> tuple[str, ...]:
     """Prefixes of the names of nodes that half precision does no harm to."""
-    scopes: tuple[str, ...] = FEATURE_SCOPES
     if isinstance(network, LightNetwork):
         return ()
-    scopes = ("encoder/", *scopes)
-    return tuple(f"/network/{scope}" for scope in scopes)
+    return tuple(f"/network/{scope}" for scope in FEATURE_SCOPES)
 
 
 def _declare_outputs(graph: onnx.GraphProto, count: int) -> None:

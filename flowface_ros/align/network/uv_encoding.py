@@ -34,7 +34,7 @@ class UvEncoding(nn.Module):
         """`outputs` is a template: only its channel counts matter (see `uv_template`)."""
         super().__init__()
         self.grid = grid
-        self.splits = [_channels(output) for output in outputs]
+        self.splits = [int(output.shape[1]) for output in outputs]
         self.textures = nn.ParameterList(
             nn.Parameter(torch.randn(1, texture_channels, grid >> level, grid >> level))
             for level in range(TEXTURE_LEVELS)
@@ -90,10 +90,6 @@ def uv_template(
         torch.zeros(1, context, grid, grid),
         torch.zeros(1, hidden, grid, grid),
     )
-
-
-def _channels(value: Tensor) -> int:
-    return value.shape[1]
 
 
 def _rows(value: Tensor) -> Tensor:
