@@ -104,14 +104,7 @@ def embed(
     inner = np.setdiff1d(np.arange(size), loop)
     uv = _solve(size, row, column, weight, inner, loop, rim)
     for _ in range(steps):
-        got = triangle_areas(uv, triangles)
-        got /= got.sum()
-        have, want = (
-            sum(np.bincount(triangles[:, k], a, size) for k in range(3)) for a in (got, wanted)
-        )
-        ratio = np.where(want > 0, (have + 1e-12) / (want + 1e-12), 1.0)
-        factor = np.clip(ratio, 0.2, 5.0) ** DENSITY_RATE
-        weight = weight * factor[column]
+        weight = weight * _pull(uv, triangles, wanted)[column]
         weight /= np.bincount(row, weight, size)[row]
         weight = np.maximum(weight, 1 / WEIGHT_RANGE)
         uv = _solve(size, row, column, weight, inner, loop, rim)
@@ -123,6 +116,18 @@ def embed(
     fill = len(faces) - len(triangles)
     share = np.append(wanted, np.full(fill, HOLE_SHARE / max(fill, 1)))
     return relaxed(uv, faces, reference, share, loop)
+
+
+def _pull(uv: Array, triangles: Index, wanted: Array) -> Array:
+    """(n,) factors of each vertex's weights: above 1 where the triangles around it have more than
+    their wanted (F,) share of the area."""
+    got = triangle_areas(uv, triangles)
+    got /= got.sum()
+    have, want = (
+        sum(np.bincount(triangles[:, k], a, len(uv)) for k in range(3)) for a in (got, wanted)
+    )
+    ratio = np.where(want > 0, (have + 1e-12) / (want + 1e-12), 1.0)
+    return np.asarray(np.clip(ratio, 0.2, 5.0) ** DENSITY_RATE)
 
 
 def slit_triangles(vertices: Array, hole: Index) -> Index:

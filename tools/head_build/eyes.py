@@ -196,11 +196,11 @@ def _aperture_correction(lids: Lids, near: Index, basis: Array) -> Array:
     fade = 1 - smoothstep(np.abs(lids.ring[near]).astype(float), 3, 9)
     sign = np.where(lids.upper[near], -0.5, 0.5) * fade * (1 - APERTURE_KEPT)
     change = sign[:, None] * opening
-    tangent = _downward_tangent(lids, near)
+    tangent = _upward_tangent(lids, near)
     return tangent[:, :, None] * change[:, None]
 
 
-def _downward_tangent(lids: Lids, near: Index) -> Array:
+def _upward_tangent(lids: Lids, near: Index) -> Array:
     """(n, 3) unit vectors over the eyeball in the direction of rising angle."""
     angle = lids.angle[near]
     local = np.stack([np.zeros_like(angle), np.cos(angle), -np.sin(angle)], axis=1)

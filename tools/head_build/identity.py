@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from head_build.source import TARGETS, Source
+from head_build.source import Source
 from head_build.topology import Topology
 from numpy.typing import NDArray
 
@@ -35,8 +35,7 @@ def sliders(source: Source) -> list[tuple[str, str]]:
     """(decrease, increase) pairs of target names; a lone target is paired with ""."""
     pairs = []
     for folder in HEAD_FOLDERS:
-        prefix = TARGETS + folder + "/"
-        names = sorted(n[len(prefix) : -10] for n in source.names if n.startswith(prefix))
+        names = [n.removeprefix(f"{folder}/") for n in source.target_names(f"{folder}/")]
         names = [n for n in names if not n.startswith(EXCLUDED)]
         for name in names:
             opposite = _opposite(name)
@@ -119,7 +118,7 @@ def sample_people(source: Source, topology: Topology, count: int = SAMPLES) -> A
     """(count, V, 3) vertices of random people, not aligned; symmetric but for the sliders' draw."""
     rng = np.random.default_rng(SEED)
     pairs = sliders(source)
-    asymmetric = sorted(n[len(TARGETS) : -10] for n in source.names if "/asym/asym-" in n)
+    asymmetric = source.target_names("asym/asym-")
     table: dict[str, Array] = {}
 
     def displacement(name: str) -> Array:

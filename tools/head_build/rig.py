@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
+Turn = tuple[str, Array]
 
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(5)
 PARENTS = (-1, 0, 1, 1, 1)
@@ -129,55 +131,52 @@ def pose_correctives(
     """
     correctives = np.zeros((len(vertices), 3, 9 * 4))
     table: list[tuple[str, int, Array]] = []
-
-    def add(joint: int, plus: tuple[str, Array], minus: tuple[str, Array] | None) -> None:
-        """A pair of opposite rotations: the odd part follows sine, the even part cosine."""
-        axis = int(np.argmax(np.abs(plus[1])))
-        angle = float(plus[1][axis])
-        remainder = remainder_of(joint, *plus)
-        opposite = remainder_of(joint, *minus) if minus else -remainder
-        table.append((plus[0], joint, plus[1]))
-        if minus:
-            table.append((minus[0], joint, minus[1]))
-        odd = (remainder - opposite) / (2 * np.sin(angle))
-        even = (remainder + opposite) / (2 * (np.cos(angle) - 1))
+    for joint, turns in _opposite_turns(rig):
+        table += [(name, joint, rotvec) for name, rotvec in turns]
+        remainders = [_remainder(rig, vertices, joint, r, units[name]) for name, r in turns]
+        first, second = remainders if len(turns) == 2 else (remainders[0], -remainders[0])
+        rotvec = turns[0][1]
+        axis = int(np.argmax(np.abs(rotvec)))
+        angle = float(rotvec[axis])
+        # The odd part follows sine, the even part cosine.
+        odd = (first - second) / (2 * np.sin(angle))
+        even = (first + second) / (2 * (np.cos(angle) - 1))
         i, j = (axis + 1) % 3, (axis + 2) % 3
         base = 9 * (joint - 1)
         correctives[..., base + 3 * j + i] += odd / 2
         correctives[..., base + 3 * i + j] -= odd / 2
         correctives[..., base + 4 * (1 if axis == 0 else 0)] += even
-
-    def remainder_of(joint: int, name: str, rotvec: Array) -> Array:
-        """What must be added before skinning so that the unit's displacement comes out."""
-        share = rig.weights[:, joint, None, None]
-        matrix = Rotation.from_rotvec(rotvec).as_matrix()
-        blend = share * matrix + (1 - share) * np.eye(3)
-        shift = rig.weights[:, joint, None] * (rig.joints[joint] - matrix @ rig.joints[joint])
-        wanted = vertices + units[name] - shift
-        before = np.linalg.solve(blend, wanted[..., None])[..., 0]
-        change = before - vertices
-        change[rigid] = 0
-        return change
-
-    up, down, side = (np.radians(d) for d in (GAZE_UP_DEG, GAZE_DOWN_DEG, GAZE_SIDE_DEG))
-    add(JAW, ("jawOpen", np.array([rig.jaw_open, 0, 0])), None)
-    add(
-        JAW,
-        ("jawLeft", np.array([0, rig.jaw_side, 0])),
-        ("jawRight", np.array([0, -rig.jaw_side, 0])),
-    )
-    for joint, name, outward in ((LEFT_EYE, "Left", 1), (RIGHT_EYE, "Right", -1)):
-        add(
-            joint,
-            (f"eyeLookDown{name}", np.array([down, 0, 0])),
-            (f"eyeLookUp{name}", np.array([-up, 0, 0])),
-        )
-        add(
-            joint,
-            (f"eyeLookOut{name}", np.array([0, outward * side, 0])),
-            (f"eyeLookIn{name}", np.array([0, -outward * side, 0])),
-        )
+    correctives[rigid] = 0
     return correctives, table
+
+
+def _opposite_turns(rig: Rig) -> Iterator[tuple[int, list[Turn]]]:
+    """Joint, a unit that turns it, and the unit, if any, that turns it the other way."""
+    up, down, side = (float(np.radians(d)) for d in (GAZE_UP_DEG, GAZE_DOWN_DEG, GAZE_SIDE_DEG))
+
+    def about(axis: int, angle: float) -> Array:
+        rotvec = np.zeros(3)
+        rotvec[axis] = angle
+        return rotvec
+
+    yield JAW, [("jawOpen", about(0, rig.jaw_open))]
+    yield JAW, [("jawLeft", about(1, rig.jaw_side)), ("jawRight", about(1, -rig.jaw_side))]
+    for joint, name, outward in ((LEFT_EYE, "Left", side), (RIGHT_EYE, "Right", -side)):
+        yield joint, [(f"eyeLookDown{name}", about(0, down)), (f"eyeLookUp{name}", about(0, -up))]
+        yield (
+            joint,
+            [(f"eyeLookOut{name}", about(1, outward)), (f"eyeLookIn{name}", about(1, -outward))],
+        )
+
+
+def _remainder(rig: Rig, vertices: Array, joint: int, rotvec: Array, unit: Array) -> Array:
+    """(V, 3) what must be added before skinning so that the unit's displacement comes out."""
+    share = rig.weights[:, joint, None, None]
+    matrix = Rotation.from_rotvec(rotvec).as_matrix()
+    blend = share * matrix + (1 - share) * np.eye(3)
+    shift = rig.weights[:, joint, None] * (rig.joints[joint] - matrix @ rig.joints[joint])
+    wanted = vertices + unit - shift
+    return np.asarray(np.linalg.solve(blend, wanted[..., None])[..., 0] - vertices)
 
 
 def jaw_turn(rig: Rig) -> Array:

