@@ -136,9 +136,7 @@ def learn_sigma(
     the network sees no face, or sees one where there is none, its points are off by one amount
     everywhere; that is learned apart.
     """
-    seen = samples.presence >= _FACE_PRESENCE
-    failed = np.median(np.linalg.norm(error, axis=2), axis=1) > _FAILED_M
-    usual = learning & seen & ~failed
+    usual = learning & (samples.presence >= _FACE_PRESENCE) & ~_has_failed(error)
     squared = (error[usual] ** 2).mean(axis=2)
     design = SigmaDesign(model, samples, usual)
     start = np.zeros(design.size)
@@ -154,19 +152,36 @@ def learn_sigma(
         return total / faces, (design.pulled(1 - ratio) + _PRIOR_WEIGHT * prior) / faces
 
     found = minimize(energy, start, jac=True, method="L-BFGS-B", options={"maxiter": 400})
-    odds = hat_weights(np.array([logit(p) for p in samples.presence]), FAILURE_KNOTS)
-    misfit_mm = np.array([1e3 * pose.misfit for pose in samples.poses])
-    misfit = hat_weights(np.log(misfit_mm), np.log(FAILURE_MISFIT_KNOTS_MM))
-    taken, lost = learning & seen, learning & ~seen
-    unexplained = np.where(failed, (error**2).mean(axis=(1, 2)), 0.0)
-    rare = _rare_failures(odds[taken], misfit[taken], unexplained[taken])
-    explained = np.exp(2 * SigmaDesign(model, samples, lost).log_sigma(found.x))
-    explained += (misfit[lost] @ rare[0])[:, None]
-    added = _failures(odds[lost], (error[lost] ** 2).mean(axis=2), explained)
-    failure = np.concatenate([added[:, None] + rare[0], rare])
+    failure = _failure_table(model, samples, error, learning, found.x)
     return ErrorTables(
         model.atlas_hash, correction, **design.split(found.x), failure=failure, provenance={}
     )
+
+
+def _has_failed(error: Array) -> NDArray[np.bool_]:
+    """(F,) of errors (F, R, 2), metres."""
+    return np.asarray(np.median(np.linalg.norm(error, axis=2), axis=1) > _FAILED_M)
+
+
+def _failure_table(
+    model: HeadModel,
+    samples: Samples,
+    error: Array,
+    learning: NDArray[np.bool_],
+    values: Array,
+) -> Array:
+    """`ErrorTables.failure`. values: of the other tables, as `SigmaDesign` has them."""
+    odds = hat_weights(np.array([logit(p) for p in samples.presence]), FAILURE_KNOTS)
+    misfit_mm = np.array([1e3 * pose.misfit for pose in samples.poses])
+    misfit = hat_weights(np.log(misfit_mm), np.log(FAILURE_MISFIT_KNOTS_MM))
+    seen = samples.presence >= _FACE_PRESENCE
+    taken, lost = learning & seen, learning & ~seen
+    unexplained = np.where(_has_failed(error), (error**2).mean(axis=(1, 2)), 0.0)
+    rare = _rare_failures(odds[taken], misfit[taken], unexplained[taken])
+    explained = np.exp(2 * SigmaDesign(model, samples, lost).log_sigma(values))
+    explained += (misfit[lost] @ rare[0])[:, None]
+    added = _failures(odds[lost], (error[lost] ** 2).mean(axis=2), explained)
+    return np.concatenate([added[:, None] + rare[0], rare])
 
 
 def _rare_failures(odds: Array, misfit: Array, squared: Array) -> Array:

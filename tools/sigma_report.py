@@ -53,13 +53,11 @@ def figures(
     index = np.flatnonzero(chosen)
     ratio = _normalised(model, grid, samples, error, tables, index)
     percent = 100 * np.linalg.norm(error[index], axis=2) / iod
-    facing = np.array(
-        [normals_of(model, grid.points) @ samples.poses[i].toward_camera for i in index]
-    )
+    normals = normals_of(model, grid.points)
+    facing = np.array([normals @ samples.poses[i].toward_camera for i in index])
     face = samples.presence[index] >= 0.5
     turn = samples.turn_deg[index]
     region = region_of(model, grid)
-    texels = slice(0, -IRIS_COUNT)
     groups = {
         "0 to 30 deg": face & (turn < 30),
         "30 to 60 deg": face & (turn >= 30) & (turn < 60),
@@ -68,26 +66,36 @@ def figures(
         "presence < 0.5": ~face,
         "all": np.ones(len(index), bool),
     }
-    result: dict[str, Any] = {}
-    for name, rows in groups.items():
-        if not rows.any():
-            continue
-        skin, skin_ratio = percent[rows, texels], ratio[rows, texels]
-        result[name] = {
-            "pictures": int(rows.sum()),
-            "visible_iod_percent": _spread(skin[facing[rows] > _SEEN]),
-            "hidden_iod_percent": _spread(skin[facing[rows] < _HIDDEN]),
-            "iris_iod_percent": _spread(percent[rows, -IRIS_COUNT:]),
-            "region_iod_percent": {
-                n: round(float(np.median(skin[:, region == k])), 2) for k, n in enumerate(REGIONS)
-            },
-            "sigma_rms": round(_rms(ratio[rows]), 3),
-            "region_sigma_rms": {
-                **{n: round(_rms(skin_ratio[:, region == k]), 3) for k, n in enumerate(REGIONS)},
-                "irises": round(_rms(ratio[rows, -IRIS_COUNT:]), 3),
-            },
-        }
-    return result
+    return {
+        name: _of_group(percent[rows], ratio[rows], facing[rows], region)
+        for name, rows in groups.items()
+        if rows.any()
+    }
+
+
+def _of_group(
+    percent: Array, ratio: Array, facing: Array, region: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Figures of P pictures.
+
+    percent: (P, R) errors. ratio: (P, R) mean squares of error / sigma. facing: (P, T) cosines of
+    the T texels. region: (T,) rows in `REGIONS`.
+    """
+    skin, skin_ratio = percent[:, :-IRIS_COUNT], ratio[:, :-IRIS_COUNT]
+    return {
+        "pictures": len(percent),
+        "visible_iod_percent": _spread(skin[facing > _SEEN]),
+        "hidden_iod_percent": _spread(skin[facing < _HIDDEN]),
+        "iris_iod_percent": _spread(percent[:, -IRIS_COUNT:]),
+        "region_iod_percent": {
+            n: round(float(np.median(skin[:, region == k])), 2) for k, n in enumerate(REGIONS)
+        },
+        "sigma_rms": round(_rms(ratio), 3),
+        "region_sigma_rms": {
+            **{n: round(_rms(skin_ratio[:, region == k]), 3) for k, n in enumerate(REGIONS)},
+            "irises": round(_rms(ratio[:, -IRIS_COUNT:]), 3),
+        },
+    }
 
 
 def _normalised(
