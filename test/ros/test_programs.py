@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,26 @@ def call(program: str, arguments: list[str], folder: Path) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+HELPFUL = ("tracker", "rig")
+
+Calls = dict[tuple[str, ...], "Future[subprocess.CompletedProcess[str]]"]
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+    """Of all calls by their words, two at a time: most of their time is imports."""
+    words = [(program, *arguments) for program, arguments, _ in WRONG_CALLS]
+    words += [(program, "--help") for program in HELPFUL]
+    folder = tmp_path_factory.mktemp("calls")
+    with ThreadPoolExecutor(2) as pool:
+        yield {(first, *rest): pool.submit(call, first, rest, folder) for first, *rest in words}
+
+
 @pytest.mark.parametrize(("program", "arguments", "said"), WRONG_CALLS)
 def test_a_wrong_call_is_told_in_a_line(
-    program: str, arguments: list[str], said: str, tmp_path: Path
+    program: str, arguments: list[str], said: str, calls: Calls
 ) -> None:
-    result = call(program, arguments, tmp_path)
+    result = calls[(program, *arguments)].result()
     assert result.returncode == 2
     *_, error, usage = result.stderr.splitlines()
     assert ": error: " in error
@@ -37,8 +54,8 @@ def test_a_wrong_call_is_told_in_a_line(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("program", ["tracker", "rig"])
-def test_help(program: str, tmp_path: Path) -> None:
-    result = call(program, ["--help"], tmp_path)
+@pytest.mark.parametrize("program", HELPFUL)
+def test_help(program: str, calls: Calls) -> None:
+    result = calls[(program, "--help")].result()
     assert result.returncode == 0
     assert "--ros-args" in result.stdout
