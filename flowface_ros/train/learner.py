@@ -83,6 +83,12 @@ class Learner:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def save(self, path: Path) -> None:
+        """ValueError, and the file stays as it was, when training has diverged."""
+        if not all(bool(value.isfinite().all()) for value in self.mean.values.values()):
+            raise ValueError(
+                f"after step {self.step} the weights are not finite; {path} is not written: "
+                "start anew with a lower rate"
+            )
         training = {
             "step": self.step,
             "optimizer": self.optimizer.state_dict(),
@@ -91,8 +97,10 @@ class Learner:
         save_checkpoint(path, self.network, training)
 
     def restore(self, path: Path) -> None:
-        """Raises ValueError when the file is of another network."""
+        """Raises ValueError when the file is of another network, or not the state of a run."""
         saved, training = load_checkpoint(path)
+        if missing := {"optimizer", "mean", "step"} - set(training):
+            raise ValueError(f"{path}: is not the state of a run: it has no {sorted(missing)}")
         if saved.config != self.network.config or saved.atlas_hash != self.network.atlas_hash:
             raise ValueError(f"{path}: is of another network or atlas than this run's")
         self.network.load_state_dict(saved.state_dict())

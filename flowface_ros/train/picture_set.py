@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from flowface_ros.align.aligner import Aligner, Picture
 from flowface_ros.align.crop import make_crop
+from flowface_ros.align.observation import Observation
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState
 from flowface_ros.train.datasets.captures import read_arrays
@@ -152,32 +154,21 @@ def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
 
     Raises ValueError when the set's truth is of other points than the aligner answers.
     """
-    regions = point_regions(model, aligner.points)
+    regions, size = point_regions(model, aligner.points), aligner.crop_size
     metrics: dict[str, AlignmentMetrics] = {}
     errors: dict[str, list[float | None]] = {}
     fit = OnePictureFit(model)
-    files = picture_files(folder)
-    whole = make_crop(
-        np.full(2, (aligner.crop_size - 1) / 2), aligner.crop_size, 0.0, aligner.crop_size
-    )
-    for start in tqdm(range(0, len(files), _BATCH), folder.name, leave=False):
-        pictures = [read_picture(path) for path in files[start : start + _BATCH]]
-        for path, picture in zip(files[start:], pictures, strict=False):
-            _check(path, picture, aligner)
-        answers = aligner.align([Picture(p.image) for p in pictures], [[whole]] * len(pictures))
-        for picture, faces in zip(pictures, answers, strict=True):
-            observed = faces[0].observation
-            size = aligner.crop_size
-            error = fit.vertex_error_m(observed, picture.intrinsics, size, picture.head)
-            for name in picture.labels.groups():
-                errors.setdefault(name, []).append(error)
-                metrics.setdefault(name, AlignmentMetrics(regions, aligner.crop_size)).add(
-                    observed.pixels[None],
-                    np.log(observed.sigma)[None],
-                    picture.position_px[None],
-                    picture.visible[None],
-                    np.array([picture.iod_px]),
-                )
+    for picture, observed in _answers(aligner, folder):
+        error = fit.vertex_error_m(observed, picture.intrinsics, size, picture.head)
+        for name in picture.labels.groups():
+            errors.setdefault(name, []).append(error)
+            metrics.setdefault(name, AlignmentMetrics(regions, size)).add(
+                observed.pixels[None],
+                np.log(observed.sigma)[None],
+                picture.position_px[None],
+                picture.visible[None],
+                np.array([picture.iod_px]),
+            )
     return {
         name: {
             **metrics[name].figures(),
@@ -186,6 +177,20 @@ def set_figures(aligner: Aligner, model: HeadModel, folder: Path) -> Figures:
         }
         for name in sorted(metrics)
     }
+
+
+def _answers(aligner: Aligner, folder: Path) -> Iterator[tuple[TruePicture, Observation]]:
+    """The pictures of a set with what the aligner says of each as a whole."""
+    files, size = picture_files(folder), aligner.crop_size
+    whole = make_crop(np.full(2, (size - 1) / 2), size, 0.0, size)
+    for start in tqdm(range(0, len(files), _BATCH), folder.name, leave=False):
+        some = files[start : start + _BATCH]
+        pictures = [read_picture(path) for path in some]
+        for path, picture in zip(some, pictures, strict=True):
+            _check(path, picture, aligner)
+        answers = aligner.align([Picture(p.image) for p in pictures], [[whole]] * len(pictures))
+        for picture, faces in zip(pictures, answers, strict=True):
+            yield picture, faces[0].observation
 
 
 def _fit_figures(errors: list[float | None]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowface_ros.align.network.checkpoint import save_checkpoint
 from flowface_ros.align.network.config import NetworkConfig
 from flowface_ros.align.network.constants import blank_constants
 from flowface_ros.align.network.networks import Network, make_network, new_network
@@ -86,6 +87,24 @@ def test_restoring_another_network_is_refused(tmp_path: Path) -> None:
     one.save(tmp_path / "state.pt")
     with pytest.raises(ValueError, match="another network or atlas"):
         learner().restore(tmp_path / "state.pt")
+
+
+def test_a_network_without_its_optimizer_is_no_state(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "state.pt", learner().network, {"step": 3})
+    with pytest.raises(ValueError, match=r"state\.pt: is not the state of a run: .*'optimizer'"):
+        learner().restore(tmp_path / "state.pt")
+
+
+def test_a_run_that_diverged_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    one = learner()
+    one.learn(*data(0))
+    one.save(tmp_path / "state.pt")
+    before = (tmp_path / "state.pt").read_bytes()
+    image, truth, visible = data(1)
+    one.learn(image * torch.nan, truth, visible)
+    with pytest.raises(ValueError, match="after step 2 the weights are not finite"):
+        one.save(tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").read_bytes() == before
 
 
 def test_applied_mean_is_the_mean() -> None:

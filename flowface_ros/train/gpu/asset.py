@@ -30,9 +30,6 @@ _SHADOW_STRIDE = 3
 _MOST_STRANDS = 1500
 """Of one kind; more are thinned and widened."""
 
-HEAD_MATERIALS = 6
-"""First rows of a person's materials: skin, both eyes, teeth, tongue, mouth."""
-
 MATERIAL_COLUMNS = 11
 SURFACE, TEXTURE, SIZE, RED, GREEN, BLUE, ROUGHNESS, SPECULAR, BUMP_M, GREY, PASSES = range(
     MATERIAL_COLUMNS
@@ -110,7 +107,8 @@ class _Palette:
 
 
 def person_asset(person: Person) -> Asset:
-    """A person's arrays."""
+    """A person's arrays. The first materials are the head's: skin, both eyes, teeth, tongue, mouth,
+    as in `synth.person.assembly`."""
     palette = _Palette()
     white = np.ones(3)
     palette.add(Surface.SKIN, white, person.skin_roughness, 0.028, person.skin[0], 0.0011)
