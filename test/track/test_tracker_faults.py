@@ -33,8 +33,10 @@ from flowface_ros.head.state import state_vector
 from flowface_ros.track import head_tracker
 from flowface_ros.track.association import Assigned, assign
 from flowface_ros.track.frames import ViewFrame
+from flowface_ros.track.head_tracker import HeadTracker
 from flowface_ros.track.pipeline import Tracker
 from flowface_ros.track.tracked_head import Status
+from flowface_ros.track.view_aligner import ViewAligner
 
 
 def test_clutter_never_becomes_a_confirmed_head(model: HeadModel) -> None:
@@ -150,6 +152,18 @@ def test_images_that_are_none_are_refused(image: np.ndarray, message: str) -> No
 
 def test_grey_images_are_images() -> None:
     assert ViewFrame(LEFT, np.zeros((480, 640), np.uint8), 0).image.ndim == 2
+
+
+def test_the_joint_part_refuses_what_does_not_fit_together(model: HeadModel) -> None:
+    world = World(model, [LEFT, RIGHT], [still(facing(model, [0.9, 0, 0]))])
+    views, tracker = ViewAligner(model, FakeAligner(world), FakeFinder(world)), HeadTracker(model)
+    alignments = views.align(world.frames(0, ["right"])).alignments
+    assert len(alignments) == 1
+    with pytest.raises(ValueError, match=r"alignments are of \['right'\], the set has \['left'\]"):
+        tracker.update([LEFT], [0], alignments)
+    with pytest.raises(ValueError, match="stamps_ns has 1 stamps for 2 cameras"):
+        tracker.update([LEFT, RIGHT], [0], alignments)
+    assert ids(tracker.update([LEFT, RIGHT], [0, 0], alignments)) == ["p1"]
 
 
 def test_further_people_are_counted(model: HeadModel) -> None:
