@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="synth",
         metavar="PART[,PART...]",
         help="synth: drawn on CPU cores; synth-gpu: on the device that trains; facescape:FOLDER, "
-        "stirling:FOLDER, famos:FOLDER: your own copy. With weights, in one batch: "
-        "synth:0.7,famos:FOLDER:0.3 (default: synth)",
+        "stirling:FOLDER, famos:FOLDER: your own copy; pictures:FOLDER: of tools/blender_set.py. "
+        "With weights, in one batch: synth:0.7,famos:FOLDER:0.3 (default: synth)",
     )
     parser.add_argument(
         "--photographs",
@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of the run; resumed when it holds one"
     )
-    parser.add_argument("--minutes", type=float, help="stop after this time, to be resumed")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this time, to be resumed; 0 takes one step"
+    )
     parser.add_argument(
         "--steps", type=int, default=40_000, help="of the whole run (default: 40000)"
     )

@@ -44,6 +44,10 @@ class AugmentConfig:
     border_share: float = 0.10
     """Of pictures with a side cut off."""
 
+    def __post_init__(self) -> None:
+        if len(self.side_shares) != len(_SIDES):
+            raise ValueError(f"side_shares is {self.side_shares}, must be {len(_SIDES)} shares")
+
 
 class Random:
     """Uniform and normal numbers of a batch from one generator."""

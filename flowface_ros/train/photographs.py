@@ -48,8 +48,8 @@ class _Face:
 
 
 class PhotographSource:
-    """See `DataSource`. images: (H, W, 3) uint8 RGB. Faces that are not sure, not frontal or too
-    small are left out; ValueError when none is left."""
+    """See `DataSource`. images: (H, W, 3) uint8 RGB. Faces that are not sure or too small are left
+    out; ValueError when none is left."""
 
     def __init__(
         self, model: HeadModel, images: list[NDArray[np.uint8]], crop_px: int, grid: int,

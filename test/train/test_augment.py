@@ -99,6 +99,11 @@ def test_covered_share_follows_the_configuration() -> None:
     assert 0.01 < (~some.visible).float().mean() < 0.6
 
 
+def test_every_resolution_has_its_share() -> None:
+    with pytest.raises(ValueError, match=r"side_shares is \(1.0, 2.0\), must be 6 shares"):
+        AugmentConfig(side_shares=(1.0, 2.0))
+
+
 def test_a_good_camera_keeps_the_picture() -> None:
     expected = picture().clamp(0, 1)
     kept = developed(batch(1))[0]
