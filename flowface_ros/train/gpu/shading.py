@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from flowface_ros.train.gpu.surfaces import Corners, hair_color, hair_normal, te
 _DARKEST = -0.45
 _IRIS_COSINE, _CORNEA_BULGE, _DARKEST_LID = 0.82, 0.55, 0.12
 _HAIR_SHADOW_SLACK = 3.0
+_BROW_TAPS, _BROW_SHARE = 4, 0.15
+_RING_TAPS, _RING_SHARE = 6, 0.06
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,13 @@ def lid_shadow(
     height, width = seen.triangle.shape[1:]
     light = torch.ones_like(x)
     up = drawing.up_px[image]
-    for k in range(10):
-        if k < 4:  # towards the brow, twice as far
+    for k in range(_BROW_TAPS + _RING_TAPS):
+        if k < _BROW_TAPS:  # towards the brow, twice as far
             dx, dy = (up * (step * (k + 1) * 0.5)[:, None]).unbind(dim=1)
-            weight = 0.15
+            weight = _BROW_SHARE
         else:
-            angle = torch.tensor(1.0471976 * (k - 4))
-            dx, dy, weight = torch.cos(angle) * step, torch.sin(angle) * step, 0.06
+            angle = 2 * math.pi * (k - _BROW_TAPS) / _RING_TAPS
+            dx, dy, weight = math.cos(angle) * step, math.sin(angle) * step, _RING_SHARE
         column, line = (x + dx).long(), (y + dy).long()
         inside = (column >= 0) & (line >= 0) & (column < width) & (line < height)
         triangle = seen.triangle[image, line.clamp(0, height - 1), column.clamp(0, width - 1)]
