@@ -29,6 +29,7 @@ LIGHT_NETWORK = WEIGHTS_FOLDER / "flow_light.onnx"
 """The network that ships."""
 
 DEFAULT_GRID = 48
+GRID_RANGE = (8, 128)
 """Texels a side: some 1,900 points, finer than what the landmarks tell apart."""
 
 _MIDLINE_M = 0.05
@@ -111,8 +112,8 @@ def make_aligner(
 ) -> Aligner:
     """The aligner of a name out of `ALIGNERS`, for a head.
 
-    device, precision, threads: see `OnnxSession`. grid: texels a side of the `landmarks` aligner;
-        a network brings its own. weights: the ONNX file of a network,
+    device, precision, threads: see `OnnxSession`. grid: texels a side of the `landmarks` aligner,
+        within `GRID_RANGE`; a network brings its own. weights: the ONNX file of a network,
         the one that ships when None. runtime: `onnx` or `torch`,
         of a network. looks: at each face, one of `LOOKS` in `several_looks.py`.
     Raises ValueError for a bad argument or a file that does not suit the head, DeviceError when

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flowface_ros.align.aligner import DEFAULT_GRID, FaceAlignment, Picture, cut_all
+from flowface_ros.align.aligner import DEFAULT_GRID, GRID_RANGE, FaceAlignment, Picture, cut_all
 from flowface_ros.align.crop import FACE_MARGIN, Crop
 from flowface_ros.align.embedding import (
     IRIS_POINTS,
@@ -73,6 +73,9 @@ class LandmarksAligner:
         precision: str = "fp32",
         threads: int = 1,
     ) -> None:
+        fewest, most = GRID_RANGE
+        if not fewest <= grid <= most:
+            raise ValueError(f"grid is {grid}, must be {fewest} to {most}")
         self.grid: TexelGrid = texel_grid(model, grid)
         self.points = query_points(model, self.grid)
         self._carry = LandmarkCarry(model, self.grid)

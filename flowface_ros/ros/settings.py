@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flowface_ros.align.aligner import ALIGNERS, DEFAULT_GRID
+from flowface_ros.align.aligner import ALIGNERS, DEFAULT_GRID, GRID_RANGE
 from flowface_ros.align.several_looks import check_looks
 from flowface_ros.ros.parameters import CameraTopics, check_camera_names, parameter, table
 from flowface_ros.ros.synchronizer import SynchronizerConfig
@@ -69,7 +69,7 @@ class AlignSettings(NodeSettings):
     grid: int = parameter(
         DEFAULT_GRID,
         "texels a side of the landmarks aligner's surface points; a network brings its own",
-        between=(8, 128),
+        between=GRID_RANGE,
         read_only=True,
     )
     device: str = parameter(

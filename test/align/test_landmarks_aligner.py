@@ -192,6 +192,8 @@ def test_errors_name_the_cause(tmp_path: Path, aligner: LandmarksAligner) -> Non
     model = load_builtin_head()
     with pytest.raises(ValueError, match="aligner is 'magic'"):
         make_aligner("magic", model)
+    with pytest.raises(ValueError, match="grid is 1000, must be 8 to 128"):
+        make_aligner("landmarks", model, grid=1000)
     with pytest.raises(ValueError, match="takes none"):
         make_aligner("landmarks", model, weights=tmp_path / "x.onnx")
     with pytest.raises(ValueError, match="no file"):
