@@ -54,10 +54,12 @@ def runs(ros_domain: None, world_bag: Path) -> Iterator[Runs]:
     seen = {f"{name}__reliability": "reliable" for name in CAMERAS}
     rig = {"cameras": all_cameras, "rig_frame": RIG_FRAME, **patient}
     fake = HERE / "fake_node.py"
-    rclpy.init()
-    robot = Robot(make_world())
-    recorders = {name: Recorder(robot.node, name) for name in ("tracker", "fitter")}
     with ExitStack() as stack:
+        rclpy.init()
+        stack.callback(rclpy.shutdown)
+        robot = Robot(make_world())
+        stack.callback(robot.close)
+        recorders = {name: Recorder(robot.node, name) for name in ("tracker", "fitter")}
         for command in (
             (fake, "tracker", *ros_args(**rig, **seen)),
             (fake, "aligner", *ros_args("__node:=aligner_a", cameras="[left]", **patient, **seen)),
@@ -76,8 +78,6 @@ def runs(ros_domain: None, world_bag: Path) -> Iterator[Runs]:
         recorders["tracker"].forget()
         loops = [_loop(robot, recorders) for _ in range(2)]
         yield Runs(robot, recorders["tracker"], loops, got)
-    robot.close()
-    rclpy.shutdown()
 
 
 def _all_see_all(robot: Robot, recorders: dict[str, Recorder], index: int) -> bool:
