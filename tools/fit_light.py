@@ -2,9 +2,10 @@
 
     python tools/fit_light.py --batches 400 --photographs FOLDER --looks FOLDER --out light.onnx
 
-Drawing takes some 0.06 s a picture and core. Each is looked at twice, by two bad cameras, once
-mirrored in another crop. What is seen is kept in the folder of looks, so a run goes on where it was
-stopped.
+Drawing takes some 0.15 s a picture and core. Each is looked at twice, by two bad cameras, once
+mirrored in another crop. What is seen, 0.15 MB a look, is kept in the folder of looks, so a run
+goes on where it was stopped; so does the fit, some 10 ms a look and core. Several runs with
+`--only-draw`, each with its own `--first`, may share the drawing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from flowface_ros.head.model_file import load_builtin_head
 from flowface_ros.train.augment import AugmentConfig, augment
 from flowface_ros.train.batch import Batch, inside_crop
 from flowface_ros.train.light_fit import calibrate_light, fit
-from flowface_ros.train.looks import Looks, choose_projections, joined, looks_at
+from flowface_ros.train.looks import KeptLooks, Looks, joined, looks_at
 from flowface_ros.train.photographs import PhotographSource
 from flowface_ros.train.studio import Studio, SynthConfig
 from flowface_ros.train.verify import photographs
@@ -112,31 +113,21 @@ class Gatherer:
         points = query_points(model, texel_grid(model, config.grid))
         hard = replace(views, any_yaw_share=_HARD_YAW_SHARE, bad_crop_share=_HARD_CROP_SHARE)
         self._studios = [Studio(model, kind, points) for kind in (views, hard)]
-        self._mirror = mirror_rows(model, config.grid)
+        self.mirror_rows = mirror_rows(model, config.grid)
 
-    def projections(self) -> None:
-        """Set the network's projections, by the first batch."""
-        path = self._folder / "projections.pt"
-        if not path.exists():
-            image, _ = augment(self._drawn(0), 0)
-            with torch.no_grad():
-                choose_projections(self._network, self._network.encoder(image))
-            torch.save(self._network.project.state_dict(), path)
-        self._network.project.load_state_dict(torch.load(path))
-
-    def drawn(self, number: int) -> Looks:
+    def drawn(self, number: int) -> Path:
         """Two looks at each picture of a batch."""
         path = self._folder / f"drawn_{number:05d}.npz"
         if not path.exists():
             batch = self._drawn(number)
-            other = recut(mirrored(batch, self._mirror), number)
+            other = recut(mirrored(batch, self.mirror_rows), number)
             camera = _HARD if _is_hard(number) else AugmentConfig()
             looks = [
                 self._look(seen, camera, 2 * number + k, False)
                 for k, seen in enumerate((batch, other))
             ]
             joined(looks).write(path)
-        return Looks.read(path)
+        return path
 
     def photographed(self, source: PhotographSource, number: int) -> Looks:
         """Looks at photographs, by every second batch in a bad crop or by a bad camera."""
@@ -168,8 +159,11 @@ def _is_hard(number: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--batches", type=int, default=400, help="of 32 pictures (default: %(default)s)"
+        "--batches", type=int, default=1300, help="of 32 pictures (default: %(default)s)"
     )
+    parser.add_argument("--first", type=int, default=0, help="batch (default: %(default)s)")
+    parser.add_argument("--only-draw", action="store_true", help="no fit")
+    parser.add_argument("--epochs", type=int, default=6, help="(default: %(default)s)")
     parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="of faces, optional")
     parser.add_argument("--looks", type=Path, metavar="FOLDER", required=True, help="kept here")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
@@ -179,20 +173,23 @@ def main() -> None:
     assert isinstance(network, LightNetwork)
     args.looks.mkdir(parents=True, exist_ok=True)
     gatherer = Gatherer(network, model, args.looks)
-    gatherer.projections()
-    looks = []
+    numbers = tqdm(range(args.first, args.batches), "batches of pictures")
+    paths = [gatherer.drawn(number) for number in numbers]
+    if args.only_draw:
+        return
+    real = None
     if args.photographs is not None:
         source = PhotographSource(
             model, photographs(args.photographs), config.crop_px, config.grid, _PHOTOGRAPH_BATCH, 0
         )
-        looks = [gatherer.photographed(source, k) for k in range(_PHOTOGRAPH_BATCHES)]
-    drawn = [gatherer.drawn(k) for k in tqdm(range(args.batches), "batches of pictures")]
-    kept = joined([looks_of_batch[:_BATCH] for looks_of_batch in drawn[::_KEPT_EVERY]])
-    del drawn[::_KEPT_EVERY]
-    fit(network, joined([*looks, *drawn]))
-    calibrate_light(network, model, kept)
-    export_onnx(network, args.out)
-    save_checkpoint(args.out.with_suffix(".pt"), network)
+        real = joined([gatherer.photographed(source, k) for k in range(_PHOTOGRAPH_BATCHES)])
+    kept = joined([looks[:_BATCH] for looks in KeptLooks(paths[::_KEPT_EVERY])])
+    del paths[::_KEPT_EVERY]
+    rows, state = gatherer.mirror_rows, args.out.with_suffix(".state.pt")
+    fitted = fit(network, KeptLooks(paths), real, rows, args.epochs, state)
+    calibrate_light(fitted, model, kept)
+    export_onnx(fitted, args.out)
+    save_checkpoint(args.out.with_suffix(".pt"), fitted)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Fits the light network's head to looks that were kept, while its trunk stays as it is.
+"""Fits the light network's head, and its own copies of the trunk's stages, to looks that were kept.
 
-An epoch over some thousand looks takes seconds on a CPU. Two things keep the head honest on
-photographs: photographs, spoilt, with the landmark net's answer on the clean picture are among the
-looks; and half of the features are left out at each step.
+Three things keep it honest on photographs: photographs, spoilt, with the landmark net's answer on
+the clean picture are in every batch; features are left out at each step; and the landmark net
+itself stays as it is. Two looks at one picture ought to err alike: what differs between them would
+be jitter, and has a loss of its own.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,15 +22,17 @@ from tqdm import tqdm
 from flowface_ros.align.network.light_network import LightNetwork
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.calibrate import calibrate, calibration
-from flowface_ros.train.looks import Looks
+from flowface_ros.train.ema import WeightMean
+from flowface_ros.train.looks import Looks, choose_projections, finest_level, joined
 from flowface_ros.train.regions import REGIONS, texel_regions
 
-EPOCHS, BATCH = 12, 128
-RATE, WEIGHT_DECAY, LARGEST_GRADIENT = 1e-3, 0.05, 0.05
-FEATURE_DROPOUT = 0.5
+RATE, WARM_UP_STEPS, WEIGHT_DECAY, LARGEST_GRADIENT = 8e-4, 200, 0.05, 0.05
+PHOTOGRAPHS_A_STEP = 6
+FEATURE_DROPOUT = 0.3
 HIDDEN_WEIGHT = 0.5
 """Of a point that is not seen."""
 SIGMA_WEIGHT = 0.01
+JITTER_WEIGHT = 0.3
 _ROUNDED_MM = 0.2
 """Distances below this count as squares."""
 _LEAST_ERROR_MM = 0.4
@@ -33,43 +41,117 @@ _TAIL = 20.0
 _LEAST_SPREAD = 1e-3
 _USUAL_ERROR = 0.12
 """Over the distance of the eyes: pictures with larger ones count less for the modes."""
-_LOOKS_FOR_MODES = 3000
+_BATCHES_TO_START = 45
+"""The features' means and the modes are those of the first batches."""
 _FIRST_CODE = 0.1
 """Size of the first codes, so that answers start near none."""
 
+_BATCH = 128
+"""Looks at once where nothing is learned."""
 
-def fit(network: LightNetwork, looks: Looks, epochs: int = EPOCHS, seed: int = 0) -> None:
-    """Set the head's weights, in place."""
-    torch.manual_seed(seed)
-    _standardise(network, looks)
-    _choose_modes(network, looks)
-    weights = [p for p in network.head.parameters() if p.ndim == 2]
-    vectors = [p for p in network.head.parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": weights, "weight_decay": WEIGHT_DECAY},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-    )
-    steps = epochs * -(-len(looks) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
-    with tqdm(total=steps, desc="steps") as bar:
-        for _ in range(epochs):
-            for rows in torch.randperm(len(looks)).split(BATCH):
-                loss = _loss(network, looks[np.sort(rows.numpy())])
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_([*weights, *vectors], LARGEST_GRADIENT)
-                optimizer.step()
-                schedule.step()
+
+@dataclass(frozen=True)
+class LookedTwice:
+    """How the looks of a batch belong together: row i and row i + B/2 are of one picture, the
+    second in a mirror.
+
+    mirror_rows: (N,) row of the point on the other side of the face.
+    """
+
+    mirror_rows: Tensor
+
+    def loss(self, said_mm: Tensor, looks: Looks) -> Tensor:
+        """Mean distance between the errors, over that of the eyes, of points seen in both."""
+        half = len(looks) // 2
+        one, two = looks[:half], looks[half:]
+        error = said_mm - torch.from_numpy(looks.missing).float()
+        mirrored = error[half:][:, self.mirror_rows] * torch.tensor([-1.0, 1.0])
+        count = said_mm.shape[1]
+        both = _seen(one, count) & _seen(two, count)[:, self.mirror_rows]
+        away = _distance(error[:half] - mirrored) / torch.from_numpy(one.iod_mm)[:, None]
+        return (away * both).sum() / both.sum().clamp(min=1)
+
+
+def fit(
+    network: LightNetwork, drawn: Sequence[Looks], photographs: Looks | None,
+    mirror_rows: Tensor, epochs: int, state: Path | None = None,
+) -> LightNetwork:  # fmt: skip
+    """The network with what corrects set: the running mean of its weights.
+
+    drawn: batches of looks, see `LookedTwice`. state: file that is written after each epoch; where
+    it exists the fit goes on from there.
+    """
+    if not (state is not None and state.exists()):
+        _start(network, joined([drawn[k] for k in range(min(_BATCHES_TO_START, len(drawn)))]))
+    run = _Run(network, mirror_rows, epochs * len(drawn))
+    if state is not None and state.exists():
+        run.restore(state)
+    with tqdm(total=run.steps, initial=run.step, desc="steps") as bar:
+        while run.step < run.steps:
+            rng = np.random.default_rng(run.step)
+            for number in rng.permutation(len(drawn)):
+                few = _drawn_photographs(photographs, rng)
+                run.learn(drawn[number], few)
                 bar.update()
+            if state is not None:
+                run.save(state)
+    applied = run.mean.applied(network)
+    assert isinstance(applied, LightNetwork)
+    return applied
+
+
+class _Run:
+    """Optimizer and schedule. step: how many have been taken."""
+
+    def __init__(self, network: LightNetwork, mirror_rows: Tensor, steps: int) -> None:
+        self.network, self.steps, self.step = network, steps, 0
+        network.encoder.requires_grad_(False)
+        stages = [*network.own_stages.parameters(), *network.project.parameters()]
+        head = list(network.head.parameters())
+        self._parts = (stages, head)
+        matrices = [p for p in head if p.ndim == 2]
+        rest = [*stages, *(p for p in head if p.ndim == 1)]
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": WEIGHT_DECAY},
+                {"params": rest, "weight_decay": 0.0},
+            ]
+        )
+        self.mean, self._twice = WeightMean(network), LookedTwice(mirror_rows)
+
+    def learn(self, looks: Looks, photographs: Looks | None) -> None:
+        """One step."""
+        torch.manual_seed(self.step)
+        fall = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = RATE * fall * min(1.0, (self.step + 1) / WARM_UP_STEPS)
+        loss = _step_loss(self.network, looks, photographs, self._twice)
+        self._optimizer.zero_grad()
+        loss.backward()
+        for part in self._parts:
+            nn.utils.clip_grad_norm_(part, LARGEST_GRADIENT)
+        self._optimizer.step()
+        self.step += 1
+        self.mean.update(self.network, self.step)
+
+    def save(self, path: Path) -> None:
+        half = path.with_suffix(".part")
+        saved = (self.step, self.network.state_dict(), self._optimizer.state_dict())
+        torch.save((*saved, self.mean.values), half)
+        half.rename(path)
+
+    def restore(self, path: Path) -> None:
+        self.step, weights, optimizer, mean = torch.load(path)
+        self.network.load_state_dict(weights)
+        self._optimizer.load_state_dict(optimizer)
+        self.mean.load(mean)
 
 
 @torch.no_grad()
 def calibrate_light(network: LightNetwork, model: HeadModel, looks: Looks) -> None:
     """Honest sigma on looks that were not fitted, in place; see `calibrate`. Irises take the
     eyelids' factor."""
-    parts = [network.correct(*_inputs(network, looks[i : i + BATCH])) for i in _starts(looks)]
+    parts = [network.correct(*_inputs(network, looks[i : i + _BATCH])) for i in _starts(looks)]
     texels = looks.visible.shape[1]
     position_m, log_sigma_m = (torch.cat(p)[:, :texels].numpy() for p in zip(*parts, strict=True))
     truth_m = 1e-3 * looks.missing[:, :texels].astype(np.float32)
@@ -79,23 +161,42 @@ def calibrate_light(network: LightNetwork, model: HeadModel, looks: Looks) -> No
     network.log_factor[texels:] += float(change[regions == REGIONS.index("eyelids")].mean())
 
 
-def _loss(network: LightNetwork, looks: Looks) -> Tensor:
-    """Mean distance over that of the eyes, and the negative log likelihood, per axis, of what is
-    believed, on drawn pictures."""
+def _drawn_photographs(photographs: Looks | None, rng: np.random.Generator) -> Looks | None:
+    if photographs is None:
+        return None
+    return photographs[rng.integers(len(photographs), size=PHOTOGRAPHS_A_STEP)]
+
+
+def _step_loss(
+    network: LightNetwork, drawn: Looks, photographs: Looks | None, twice: LookedTwice
+) -> Tensor:
+    looks = drawn if photographs is None else joined([drawn, photographs])
     features, clues = _inputs(network, looks)
     features = functional.dropout(features, FEATURE_DROPOUT)
-    said, change = network.head(torch.cat([features, clues], dim=1))
+    said_mm, change = network.head(torch.cat([features, clues], dim=1))
+    loss = _loss(network, said_mm, change, looks)
+    return loss + JITTER_WEIGHT * twice.loss(said_mm[: len(drawn)], drawn)
+
+
+def _loss(network: LightNetwork, said_mm: Tensor, change: Tensor, looks: Looks) -> Tensor:
+    """Mean distance over that of the eyes, and the negative log likelihood, per axis, of what is
+    believed, on drawn pictures."""
     real = torch.from_numpy(looks.real)
     missing = torch.from_numpy(looks.missing).float()
     weight = _weights(looks)
-    distance = torch.sqrt((said - missing).square().sum(dim=2) + _ROUNDED_MM**2)
     iod = torch.from_numpy(looks.iod_mm)[:, None]
     log_sigma_m = network.log_sigma_constant() + change
     share = network.belief(log_sigma_m)[:, None, None]
-    error = 1e-6 * (said.detach() * share - missing).square().sum(dim=2)
+    error = 1e-6 * (said_mm.detach() * share - missing).square().sum(dim=2)
     normalised = 0.5 * error.clamp(min=2e-6 * _LEAST_ERROR_MM**2) * torch.exp(-2 * log_sigma_m)
     surprise = (log_sigma_m + 0.5 * torch.log1p(normalised / _TAIL) * _TAIL) * ~real[:, None]
-    return (weight * (distance / iod + SIGMA_WEIGHT * surprise)).sum() / weight.sum()
+    distance = _distance(said_mm - missing) / iod
+    return (weight * (distance + SIGMA_WEIGHT * surprise)).sum() / weight.sum()
+
+
+def _distance(difference_mm: Tensor) -> Tensor:
+    """(..., 2) -> (...)."""
+    return torch.sqrt(difference_mm.square().sum(dim=-1) + _ROUNDED_MM**2)
 
 
 def _weights(looks: Looks) -> Tensor:
@@ -108,34 +209,42 @@ def _weights(looks: Looks) -> Tensor:
     return weight
 
 
+def _seen(looks: Looks, count: int) -> Tensor:
+    """(B, N) bool; irises count as seen."""
+    seen = torch.ones(len(looks), count, dtype=torch.bool)
+    seen[:, : looks.visible.shape[1]] = torch.from_numpy(looks.visible & looks.known)
+    return seen
+
+
+def _raw_features(network: LightNetwork, looks: Looks) -> Tensor:
+    levels = network.own_levels(finest_level(looks))
+    return network.features(levels, torch.from_numpy(looks.first_px))
+
+
 def _inputs(network: LightNetwork, looks: Looks) -> tuple[Tensor, Tensor]:
-    features = network.standardised(torch.from_numpy(looks.features).float())
-    return features, torch.from_numpy(looks.clues)
+    return network.standardised(_raw_features(network, looks)), torch.from_numpy(looks.clues)
 
 
 def _starts(looks: Looks) -> range:
-    return range(0, len(looks), BATCH)
+    return range(0, len(looks), _BATCH)
 
 
 @torch.no_grad()
-def _standardise(network: LightNetwork, looks: Looks) -> None:
-    parts = [looks.features[i : i + BATCH].astype(np.float64) for i in _starts(looks)]
-    count = len(looks)
-    mean = sum(part.sum(axis=0) for part in parts) / count
-    variance = sum(((part - mean) ** 2).sum(axis=0) for part in parts) / count
-    network.feature_mean.copy_(torch.from_numpy(mean))
-    network.feature_scale.copy_(torch.from_numpy(1 / (np.sqrt(variance) + _LEAST_SPREAD)))
+def _start(network: LightNetwork, looks: Looks) -> None:
+    choose_projections(network, looks[:_BATCH])
+    parts = [_raw_features(network, looks[i : i + _BATCH]).double() for i in _starts(looks)]
+    features = torch.cat(parts)
+    network.feature_mean.copy_(features.mean(dim=0))
+    network.feature_scale.copy_(1 / (features.std(dim=0, correction=0) + _LEAST_SPREAD))
+    _choose_modes(network, looks)
 
 
-@torch.no_grad()
 def _choose_modes(network: LightNetwork, looks: Looks) -> None:
-    """The principal components of what is missing on drawn pictures."""
+    """The principal components of what is missing."""
     layer = network.head.displacement
-    drawn = np.flatnonzero(~looks.real)
-    few = looks[drawn[:: max(1, len(drawn) // _LOOKS_FOR_MODES)]]
-    missing = torch.from_numpy(few.missing).float()
-    error = missing.norm(dim=2).median(dim=1).values / torch.from_numpy(few.iod_mm)
-    weight = torch.rsqrt(len(few) * (1 + (error / _USUAL_ERROR).square()))
+    missing = torch.from_numpy(looks.missing).float()
+    error = missing.norm(dim=2).median(dim=1).values / torch.from_numpy(looks.iod_mm)
+    weight = torch.rsqrt(len(looks) * (1 + (error / _USUAL_ERROR).square()))
     rows = (missing * weight[:, None, None]).flatten(1)
     count = min(len(layer.basis), *rows.shape)
     _, spread, modes = torch.svd_lowrank(rows, count, niter=4)

@@ -1,5 +1,5 @@
-"""What the light network sees of a picture, and what its answer should be: all that its fit needs,
-so pictures are drawn once and never kept.
+"""What the light network sees of a picture, and what its answer should be: all that its fit needs.
+The landmark net and its finest map stay as they are, so they run once a picture, which is not kept.
 """
 
 from __future__ import annotations
@@ -23,24 +23,28 @@ from flowface_ros.align.network.light_network import (
 )
 from flowface_ros.align.network.mit_encoder import EncodedImage
 
-Half = NDArray[np.float16]
+Single = NDArray[np.float32]
+_LARGEST = 127
 
 
 @dataclass(frozen=True)
 class Looks:
     """B looks at pictures, by N points of which the first Q are texels.
 
-    features: (B, D), see `LightNetwork.features`. clues: (B, 8), see `face_clues`. missing:
-    (B, N, 2), from the first flow to the truth, mm of an upright crop, 0 where nothing is known.
-    known, visible: (B, Q). iod_mm: (B,) distance of the eyes. real: (B,) photographs.
+    finest: (B, C, H, W) the trunk's map at stride 4, over finest_step (B, C). first_px: (B, N, 2)
+    first flow. clues: (B, 8), see `face_clues`. missing: (B, N, 2), from the first flow to the
+    truth, mm of an upright crop, 0 where nothing is known. known, visible: (B, Q). iod_mm: (B,)
+    distance of the eyes. real: (B,) photographs.
     """
 
-    features: Half
-    clues: NDArray[np.float32]
-    missing: Half
+    finest: NDArray[np.int8]
+    finest_step: Single
+    first_px: Single
+    clues: Single
+    missing: NDArray[np.float16]
     known: NDArray[np.bool_]
     visible: NDArray[np.bool_]
-    iod_mm: NDArray[np.float32]
+    iod_mm: Single
     real: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -70,20 +74,40 @@ class Looks:
         return Looks(**arrays)
 
 
+class KeptLooks(Sequence[Looks]):
+    """Files of looks, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def]
+        if isinstance(number, slice):
+            return KeptLooks(self._paths[number])
+        return Looks.read(self._paths[number])
+
+
 def joined(parts: Sequence[Looks]) -> Looks:
     """All looks of some."""
     names = [field.name for field in fields(Looks)]
     return Looks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def finest_level(looks: Looks) -> Tensor:
+    """(B, C, H, W) the trunk's map at stride 4."""
+    return torch.from_numpy(looks.finest) * torch.from_numpy(looks.finest_step)[..., None, None]
+
+
 @torch.no_grad()
-def choose_projections(network: LightNetwork, encoded: EncodedImage) -> None:
-    """Make the projections the principal components of what the trunk's maps show on faces."""
-    position, _, _ = _first(network, encoded)
-    channels = zip(LEVEL_STRIDES, LEVEL_CHANNELS, encoded.levels, strict=False)
+def choose_projections(network: LightNetwork, looks: Looks) -> None:
+    """Make the projections the principal components of what the maps show on faces."""
+    levels = network.own_levels(finest_level(looks))
+    at = torch.from_numpy(looks.first_px + 0.5) * (2.0 / network.config.crop_px) - 1.0
+    channels = zip(LEVEL_STRIDES, LEVEL_CHANNELS, levels, strict=True)
     for projection, (stride, count, level) in zip(network.project, channels, strict=True):
         assert isinstance(projection, torch.nn.Conv2d)
-        at = (position + 0.5) * (2.0 / network.config.crop_px) - 1.0
         rows = getattr(network, f"sampled_{stride}")
         seen = torch.nn.functional.grid_sample(level, at[:, None, rows], align_corners=False)
         seen = seen[:, :, 0].transpose(1, 2).flatten(0, 1)
@@ -98,16 +122,23 @@ def looks_at(
 ) -> Looks:  # fmt: skip
     """truth_px: (B, N or Q, 2), of the texels and, in drawn pictures, of the irises; NaN where it
     is not known. visible: (B, Q). iod_px: (B,)."""
-    first, frame, presence = _first(network, encoded)
+    assert encoded.landmarks is not None and encoded.presence is not None
+    points = encoded.landmarks[..., :2] + network.landmark_offset_px
+    frame = FaceFrame(points, network.pose_solve)
+    first = network.first_flow(points, frame)
     count, texels = truth_px.shape[1], visible.shape[1]
     known = torch.isfinite(truth_px).all(dim=2)
     offset = torch.nan_to_num(truth_px) - first[:, :count]
     upright = torch.matmul(offset, frame.crop_from_upright) * (1e3 / frame.scale)[:, None, None]
     missing = torch.zeros_like(first)
     missing[:, :count] = upright * known[..., None]
+    finest = encoded.levels[0]
+    step = finest.abs().amax(dim=(2, 3)).clamp(min=1e-6) / _LARGEST
     tensors = (
-        network.features(encoded.levels, first).half(),
-        face_clues(frame, presence, network.config),
+        torch.round(finest / step[..., None, None]).to(torch.int8),
+        step,
+        first,
+        face_clues(frame, encoded.presence, network.config),
         missing.clamp(-1e4, 1e4).half(),
         known[:, :texels],
         visible,
@@ -115,10 +146,3 @@ def looks_at(
         torch.full((len(first),), real),
     )
     return Looks(*(tensor.numpy() for tensor in tensors))
-
-
-def _first(network: LightNetwork, encoded: EncodedImage) -> tuple[Tensor, FaceFrame, Tensor]:
-    assert encoded.landmarks is not None and encoded.presence is not None
-    points = encoded.landmarks[..., :2] + network.landmark_offset_px
-    frame = FaceFrame(points, network.pose_solve)
-    return network.first_flow(points, frame), frame, encoded.presence

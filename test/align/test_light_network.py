@@ -115,9 +115,20 @@ def test_training_reaches_what_is_learned(network: LightNetwork, face: NDArray[n
         torch.nn.init.normal_(layer.basis, std=0.1)
     output = network.train()(tensor(face))
     (output.position_px[-1].mean() + output.log_sigma[-1].mean()).backward()
-    learned = [network.head, *network.project]
+    learned = [network.head, *network.project, *network.own_stages]
     for module in learned:
         assert all(float(p.grad.abs().max()) > 0 for p in module.parameters())
+
+
+def test_own_stages_start_as_those_of_the_trunk(
+    network: LightNetwork, face: NDArray[np.uint8]
+) -> None:
+    with torch.no_grad():
+        levels = network.encoder(tensor(face)).levels
+        own = network.own_levels(levels[0])
+    assert len(own) == len(light_network.LEVEL_STRIDES)
+    for mine, theirs in zip(own, levels, strict=False):
+        assert torch.equal(mine, theirs)
 
 
 def test_checkpoint_restores_sizes_of_the_atlas(network: LightNetwork, tmp_path: Path) -> None:

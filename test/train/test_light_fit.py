@@ -12,8 +12,8 @@ from flowface_ros.align.network.config import preset  # noqa: E402
 from flowface_ros.align.network.constants import IRIS_COUNT, blank_constants  # noqa: E402
 from flowface_ros.align.network.light_network import CLUES, LightNetwork  # noqa: E402
 from flowface_ros.align.network.mit_encoder import EncodedImage  # noqa: E402
-from flowface_ros.train.light_fit import fit  # noqa: E402
-from flowface_ros.train.looks import Looks, choose_projections, joined, looks_at  # noqa: E402
+from flowface_ros.train.light_fit import LookedTwice, fit  # noqa: E402
+from flowface_ros.train.looks import KeptLooks, Looks, finest_level, joined, looks_at  # noqa: E402
 
 CONFIG = preset("light", grid=8)
 
@@ -24,25 +24,26 @@ def blank_network() -> LightNetwork:
 
 
 def planted(network: LightNetwork, count: int, rng: np.random.Generator) -> Looks:
-    """Faces in which one hidden number is in every feature; what is missing bends with it, and
-    the spread of the rest grows with it."""
-    number = rng.uniform(-1.5, 1.5, count)
-    features = number[:, None] + 0.3 * rng.normal(size=(count, len(network.feature_mean)))
+    """Faces in which one hidden number is all that there is to be seen; what is missing bends with
+    it, and the spread of the rest grows with it."""
+    number = np.tile(rng.uniform(-1.5, 1.5, count // 2), 2)
+    seen = np.stack([np.round(80 * number), np.full(count, 50.0), *np.zeros((30, count))], axis=1)
     texels = len(network.first_log_sigma)
-    real = np.arange(count) % 4 == 0
     missing = np.zeros((count, texels + IRIS_COUNT, 2))
     missing[..., 0] = bend(number)[:, None]
     spread = np.exp(2 * number)[:, None, None]
     missing[..., 1:] += spread * rng.normal(size=missing[..., 1:].shape)
     known = np.ones((count, texels), bool)
     return Looks(
-        features.astype(np.float16),
+        np.broadcast_to(seen[..., None, None], (*seen.shape, 8, 8)).astype(np.int8),
+        np.full(seen.shape, 0.02, np.float32),
+        rng.uniform(50, 200, missing.shape).astype(np.float32),
         rng.normal(size=(count, CLUES)).astype(np.float32),
         missing.astype(np.float16),
         known,
         known,
         np.full(count, 90, np.float32),
-        real,
+        np.arange(count) % 4 == 0,
     )
 
 
@@ -50,46 +51,100 @@ def bend(number: np.ndarray) -> np.ndarray:
     return 4 * np.abs(number)
 
 
+def number_of(looks: Looks) -> np.ndarray:
+    return looks.finest[:, 0, 0, 0] / 80
+
+
+def same_rows(network: LightNetwork) -> torch.Tensor:
+    return torch.arange(len(network.first_log_sigma) + IRIS_COUNT)
+
+
 @pytest.fixture(scope="module")
 def fitted() -> tuple[LightNetwork, Looks, np.ndarray, np.ndarray]:
-    network = blank_network()
+    start = blank_network()
     rng = np.random.default_rng(0)
-    fit(network, planted(network, 1024, rng), epochs=24)
+    batches = [planted(start, 64, rng) for _ in range(16)]
+    network = fit(start, batches, planted(start, 16, rng), same_rows(start), epochs=20)
     unseen = planted(network, 200, rng)
-    features = network.standardised(torch.from_numpy(unseen.features).float())
     with torch.no_grad():
-        displacement, log_sigma = network.head(
-            torch.cat([features, torch.from_numpy(unseen.clues)], dim=1)
-        )
-        log_sigma_mm = network.log_sigma_constant() + log_sigma + np.log(1e3)
-    return network, unseen, displacement.numpy(), log_sigma_mm.numpy()
+        levels = network.own_levels(finest_level(unseen))
+        features = network.features(levels, torch.from_numpy(unseen.first_px))
+        clues = torch.from_numpy(unseen.clues)
+        said_mm, change = network.head(torch.cat([network.standardised(features), clues], dim=1))
+        log_sigma_mm = network.log_sigma_constant() + change + np.log(1e3)
+    return network, unseen, said_mm.numpy(), log_sigma_mm.numpy()
 
 
 def test_a_bent_relation_is_found_on_unseen_faces(
     fitted: tuple[LightNetwork, Looks, np.ndarray, np.ndarray],
 ) -> None:
     _, unseen, said, _ = fitted
-    number = unseen.features.astype(np.float64).mean(axis=1)
-    assert np.corrcoef(said[:, 0, 0], bend(number))[0, 1] > 0.95
-    assert np.polyfit(bend(number), said[:, 0, 0], 1)[0] > 0.3  # few steps: it is on its way
+    truth = bend(number_of(unseen))
+    assert np.corrcoef(said[:, 0, 0], truth)[0, 1] > 0.95
+    assert np.polyfit(truth, said[:, 0, 0], 1)[0] > 0.3  # few steps: it is on its way
 
 
 def test_sigma_grows_with_the_error(
     fitted: tuple[LightNetwork, Looks, np.ndarray, np.ndarray],
 ) -> None:
     _, unseen, _, log_sigma_mm = fitted
-    number = unseen.features.astype(np.float64).mean(axis=1)
-    assert np.corrcoef(log_sigma_mm.mean(axis=1), number)[0, 1] > 0.4
+    assert np.corrcoef(log_sigma_mm.mean(axis=1), number_of(unseen))[0, 1] > 0.4
 
 
-def test_the_same_seed_gives_the_same_head() -> None:
-    heads = []
-    for _ in range(2):
-        network = blank_network()
-        fit(network, planted(network, 64, np.random.default_rng(1)), epochs=1)
-        heads.append(network.head.state_dict())
-    for name, value in heads[0].items():
-        assert torch.equal(value, heads[1][name]), name
+def test_the_landmark_net_is_left_alone(
+    fitted: tuple[LightNetwork, Looks, np.ndarray, np.ndarray],
+) -> None:
+    network, start = fitted[0], blank_network()
+    for name, value in start.state_dict().items():
+        fitted_value = network.state_dict()[name]
+        if name.startswith("encoder."):
+            assert torch.equal(value, fitted_value), name
+        elif name.startswith("own_stages.") and value.ndim == 4:
+            assert not torch.equal(value, fitted_value), name
+
+
+def test_a_stopped_fit_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
+    whole, state = blank_network(), tmp_path / "state.pt"
+    batches = [planted(whole, 16, np.random.default_rng(k)) for k in range(2)]
+    rows = same_rows(whole)
+    expected = fit(whole, batches, None, rows, epochs=2, state=tmp_path / "whole.pt")
+    stops = Stops(batches, after=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(blank_network(), stops, None, rows, epochs=2, state=state)
+    found = fit(blank_network(), batches, None, rows, epochs=2, state=state)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+
+
+class Stops(list):
+    """Batches that can be asked for so often."""
+
+    def __init__(self, batches: list[Looks], after: int) -> None:
+        super().__init__(batches)
+        self.left = len(batches) + after
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def]
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(number)
+
+
+def test_jitter_is_what_differs_between_a_look_and_its_mirror_image() -> None:
+    network = blank_network()
+    count = len(network.first_log_sigma) + IRIS_COUNT
+    rows = torch.arange(count)
+    rows[:2] = torch.tensor([1, 0])
+    looks = planted(network, 4, np.random.default_rng(0))
+    error = np.zeros((4, count, 2), np.float32)
+    error[:2, 0], error[2:, 1] = [3.0, 4.0], [-3.0, 4.0]
+    said = torch.from_numpy(looks.missing.astype(np.float32) + error)
+    twice = LookedTwice(rows)
+    least = float(twice.loss(torch.from_numpy(looks.missing).float(), looks))
+    assert float(twice.loss(said, looks)) == pytest.approx(least, rel=1e-3)
+    said[2:, 1, 0] += 6.0  # as if the second look had not been mirrored
+    grown = float(twice.loss(said, looks)) - least
+    assert grown == pytest.approx((np.hypot(6, 0.2) - 0.2) / 90 / count, rel=0.01)
 
 
 def test_looks_say_what_is_missing_in_the_heads_frame(tmp_path: Path) -> None:
@@ -98,7 +153,6 @@ def test_looks_say_what_is_missing_in_the_heads_frame(tmp_path: Path) -> None:
     points[:, :3, :2] = torch.tensor([[500.5, 0.5], [0.5, -499.5], [0.5, 0.5]])
     levels = tuple(torch.rand(2, c, 256 // s, 256 // s) for c, s in ((32, 4), (64, 8), (128, 16)))
     encoded = EncodedImage(levels, points, torch.zeros(2))
-    choose_projections(network, encoded)
     count = len(network.first_log_sigma)
     middle = points[..., :2].mean(dim=1, keepdim=True) - 0.5
     truth = middle + torch.tensor([5.0, -2.5]).expand(1, count, -1)
@@ -112,7 +166,8 @@ def test_looks_say_what_is_missing_in_the_heads_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(looks.iod_mm, 100, rtol=1e-4)
     both = joined([looks, looks[1:]])
     both.write(tmp_path / "looks.npz")
-    read = Looks.read(tmp_path / "looks.npz")
+    (read,) = KeptLooks([tmp_path / "looks.npz"])
+    np.testing.assert_allclose(finest_level(read)[:2], levels[0], atol=1 / 254)
     assert len(read) == 3
     for field in fields(Looks):
         np.testing.assert_array_equal(getattr(read, field.name), getattr(both, field.name))

@@ -1,7 +1,9 @@
 """The light network: the landmark net's 478 points carried to all texels, then corrected once.
 
-What corrects them is a small perceptron on what the trunk's feature maps show around the first
-flow, sampled at places of the face, so it sees a face whose pose is taken out. The same features
+What corrects them is a small perceptron on what feature maps show around the first flow, sampled at
+places of the face, so it sees a face whose pose is taken out. The finest map is the landmark net's;
+the coarser ones come from copies of its stages that were trained with the perceptron, while the
+landmark net itself, and so the first flow, stays as it is. The same features
 say how large the error is, and that decides how much of the correction is believed: on a face that
 the landmark net has found well it is less than half, where the net has failed it is all.
 
@@ -21,11 +23,13 @@ from flowface_ros.align.landmark_errors import FACE_HEIGHT_M
 from flowface_ros.align.network.config import NetworkConfig
 from flowface_ros.align.network.constants import IRIS_COUNT, LANDMARK_COUNT, AtlasConstants
 from flowface_ros.align.network.flow_output import FlowOutput
-from flowface_ros.align.network.light_trunk import LandmarkTrunk
+from flowface_ros.align.network.light_trunk import LandmarkTrunk, make_stage
 
 LEVEL_STRIDES = (4, 8, 16)
 LEVEL_CHANNELS = (12, 20, 32)
-"""Of each level of the trunk, projected before it is sampled."""
+"""Of each level, projected before it is sampled."""
+OWN_STAGES = (2, 3)
+"""Of the trunk, by index, those that the correction has its own copies of."""
 HIDDEN = 256
 DISPLACEMENT_MODES, SIGMA_MODES = 96, 32
 CLUES = 8
@@ -127,6 +131,7 @@ class LightNetwork(nn.Module):
         self.atlas_hash = atlas.atlas_hash
         self.landmark_offset_px = atlas.landmark_offset_px
         self.encoder = LandmarkTrunk()
+        self.own_stages = nn.ModuleList(make_stage(index) for index in OWN_STAGES)
         count = len(atlas.log_sigma)
         self.register_buffer("answered", torch.from_numpy(atlas.output_valid.ravel().nonzero()[0]))
         self.register_buffer("first_log_sigma", torch.from_numpy(atlas.log_sigma.copy()))
@@ -153,11 +158,18 @@ class LightNetwork(nn.Module):
         upright = torch.matmul(frame.turn, self.correction).reshape(first.shape)
         return first + frame.to_crop(upright)
 
+    def own_levels(self, finest: Tensor) -> tuple[Tensor, ...]:
+        """The trunk's map at stride 4 -> maps at `LEVEL_STRIDES`."""
+        levels = [finest]
+        for stage in self.own_stages:
+            levels.append(stage(levels[-1]))
+        return tuple(levels)
+
     def features(self, levels: tuple[Tensor, ...], position: Tensor) -> Tensor:
-        """The trunk's maps and positions (B, N, 2), crop pixels -> (B, D)."""
+        """Maps at `LEVEL_STRIDES` and positions (B, N, 2), crop pixels -> (B, D)."""
         at = (position + 0.5) * (2.0 / self.config.crop_px) - 1.0
         parts = []
-        for stride, project, level in zip(LEVEL_STRIDES, self.project, levels, strict=False):
+        for stride, project, level in zip(LEVEL_STRIDES, self.project, levels, strict=True):
             rows = getattr(self, f"sampled_{stride}")
             sampled = functional.grid_sample(project(level), at[:, None, rows], align_corners=False)
             parts.append(sampled[:, :, 0].transpose(1, 2).flatten(1))
@@ -180,7 +192,7 @@ class LightNetwork(nn.Module):
         points = encoded.landmarks[..., :2].float() + self.landmark_offset_px
         frame = FaceFrame(points, self.pose_solve)
         first = self.first_flow(points, frame)
-        features = self.features(encoded.levels, first.detach())
+        features = self.features(self.own_levels(encoded.levels[0]), first.detach())
         constant, log_scale = self.log_sigma_constant(), torch.log(frame.scale)
         clues = face_clues(frame, encoded.presence, self.config)
         upright_m, log_sigma_m = self.correct(self.standardised(features), clues)

@@ -85,6 +85,13 @@ class Downsample(nn.Module):
         return self.slope(skipped + self.expand(inner))
 
 
+def make_stage(index: int) -> nn.Sequential:
+    """Stage `index` of the trunk, which has stride 2 ** (index + 1), with random weights."""
+    channels = STAGE_CHANNELS[index]
+    blocks: list[nn.Module] = [Downsample(STAGE_CHANNELS[index - 1], channels)] if index else []
+    return nn.Sequential(*blocks, *(Bottleneck(channels) for _ in range(BLOCKS_PER_STAGE)))
+
+
 class LandmarkTrunk(nn.Module):
     """Feature maps of the landmark net at strides 4 to 128, its 478 points and its presence."""
 
@@ -94,15 +101,9 @@ class LandmarkTrunk(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, STAGE_CHANNELS[0], 3, stride=2)
         self.stem_slope = PReLU(STAGE_CHANNELS[0])
-        stages, in_channels = [], STAGE_CHANNELS[0]
-        for index, channels in enumerate(STAGE_CHANNELS):
-            blocks: list[nn.Module] = [Downsample(in_channels, channels)] if index else []
-            blocks += [Bottleneck(channels) for _ in range(BLOCKS_PER_STAGE)]
-            stages.append(nn.Sequential(*blocks))
-            in_channels = channels
-        self.stages = nn.ModuleList(stages)
-        self.presence = nn.Conv2d(in_channels, 1, 2)
-        self.landmarks = nn.Conv2d(in_channels, 3 * LANDMARK_COUNT, 2)
+        self.stages = nn.ModuleList(make_stage(index) for index in range(len(STAGE_CHANNELS)))
+        self.presence = nn.Conv2d(STAGE_CHANNELS[-1], 1, 2)
+        self.landmarks = nn.Conv2d(STAGE_CHANNELS[-1], 3 * LANDMARK_COUNT, 2)
 
     def forward(self, image: Tensor) -> EncodedImage:
         """(B, 3, 256, 256) RGB in [0, 1] -> levels (B, C_i, 256 / s, 256 / s), s = 4 ... 128.

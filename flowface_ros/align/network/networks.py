@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from flowface_ros.align.network.config import NetworkConfig
 from flowface_ros.align.network.constants import AtlasConstants
 from flowface_ros.align.network.flow_network import FlowNetwork
-from flowface_ros.align.network.light_network import LEVEL_STRIDES, LightNetwork
+from flowface_ros.align.network.light_network import LEVEL_STRIDES, OWN_STAGES, LightNetwork
 from flowface_ros.align.network.light_trunk import LANDMARK_NET, load_landmark_trunk
 
 Network = FlowNetwork | LightNetwork
@@ -35,6 +35,8 @@ def new_network(config: NetworkConfig, atlas: AtlasConstants) -> Network:
     network = make_network(config, atlas)
     if isinstance(network, LightNetwork):
         network.encoder = load_landmark_trunk(LANDMARK_NET)
+        for index, stage in zip(OWN_STAGES, network.own_stages, strict=True):
+            stage.load_state_dict(network.encoder.stages[index].state_dict())
     return network
 
 
