@@ -53,12 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate", type=float, help=f"highest learning rate (default: {_by_preset(_RATE)})"
     )
     parser.add_argument(
-        "--trunk-factor",
-        type=float,
-        default=0.0,
-        help="light: rate of the landmark net's trunk over the rest; 0 freezes it (default)",
-    )
-    parser.add_argument(
         "--people", type=int, default=512, help="different people at a time (default: 512)"
     )
     parser.add_argument(
@@ -113,7 +107,6 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         batch_size=_BATCH[args.preset] if args.batch is None else args.batch,
         learning_rate=_RATE[args.preset] if args.rate is None else args.rate,
-        trunk_factor=args.trunk_factor,
         seed=args.seed,
         people=args.people,
         fresh_every=args.fresh_every,

@@ -49,7 +49,8 @@ class Learner:
     def __init__(self, network: Network, config: RunConfig, processes: Processes) -> None:
         self.config, self.processes = config, processes
         self.network = network.to(processes.device).train()
-        _choose_trained(network, config.trunk_factor)
+        if isinstance(network, LightNetwork):
+            network.encoder.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(network, config), betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY
         )
@@ -116,32 +117,17 @@ def start_network(config: RunConfig, model: HeadModel) -> Network:
     return new_network(chosen, head_constants(chosen, model))
 
 
-def _choose_trained(network: Network, trunk_factor: float) -> None:
-    if not isinstance(network, LightNetwork):
-        return
-    for parameter in network.encoder.parameters():
-        parameter.requires_grad_(trunk_factor > 0)
-    # Nothing here teaches what a face is, nor the landmarks by themselves.
-    for head in (network.encoder.presence, network.encoder.landmarks):
-        for parameter in head.parameters():
-            parameter.requires_grad_(False)
-
-
 def _parameter_groups(network: Network, config: RunConfig) -> list[dict[str, Any]]:
-    """Weights decay, vectors do not; the light trunk has a rate of its own."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    light = isinstance(network, LightNetwork)
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            key = (light and name.startswith("encoder."), parameter.ndim >= 2)
-            groups.setdefault(key, []).append(parameter)
-    rates = {True: config.learning_rate * config.trunk_factor, False: config.learning_rate}
+    """Weights decay, vectors do not."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+    vectors = [parameter for parameter in trained if parameter.ndim < 2]
     return [
         {
             "params": parameters,
-            "lr": rates[trunk],
-            "highest_lr": rates[trunk],
-            "weight_decay": _WEIGHT_DECAY if decays else 0.0,
+            "lr": config.learning_rate,
+            "highest_lr": config.learning_rate,
+            "weight_decay": decay,
         }
-        for (trunk, decays), parameters in groups.items()
+        for parameters, decay in ((matrices, _WEIGHT_DECAY), (vectors, 0.0))
     ]

@@ -39,8 +39,6 @@ class RunConfig:
     """Crops per step and process."""
     learning_rate: float = 4e-4
     """Highest, after the warm-up."""
-    trunk_factor: float = 0.0
-    """Light network: learning rate of the landmark net's trunk over that of the rest; 0 freezes."""
     seed: int = 0
     """Decides weights, data and augmentation."""
     people: int = 512
@@ -71,7 +69,6 @@ class RunConfig:
         _require(0 < share < 1, "photograph_share", share, "between 0 and 1")
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
         _require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "positive")
-        _require(0 <= self.trunk_factor < inf, "trunk_factor", self.trunk_factor, "0 or more")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2^32")
         parts, photographs = len(parse_data(self.data)), self.photograph_count
         _require(

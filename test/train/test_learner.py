@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flowface_ros.align.network.checkpoint import save_checkpoint
-from flowface_ros.align.network.config import NetworkConfig
+from flowface_ros.align.network.config import NetworkConfig, preset
 from flowface_ros.align.network.constants import blank_constants
 from flowface_ros.align.network.networks import Network, make_network, new_network
 from flowface_ros.train.ema import WeightMean
@@ -134,18 +134,12 @@ def test_rate_rises_stays_and_falls() -> None:
     assert factors[-1] == pytest.approx(LAST_FACTOR, abs=1e-3)
 
 
-def test_light_trunk_is_frozen_unless_told() -> None:
-    from flowface_ros.align.network.config import preset
-
-    for factor in (0.0, 0.1):
-        config = preset("light")
-        network = make_network(config, blank_constants(config))
-        one = Learner(network, RunConfig(trunk_factor=factor), ALONE)
-        trained = {n for n, p in network.named_parameters() if p.requires_grad}
-        assert any(n.startswith("encoder.stages") for n in trained) == (factor > 0)
-        assert not any(n.startswith(("encoder.landmarks", "encoder.presence")) for n in trained)
-        rates = {g["highest_lr"] for g in one.optimizer.param_groups}
-        assert rates == ({4e-4, 4e-5} if factor else {4e-4})
+def test_the_landmark_net_is_frozen_and_its_copies_are_not() -> None:
+    config = preset("light")
+    network = make_network(config, blank_constants(config))
+    Learner(network, RunConfig(), ALONE)
+    trained = {n.partition(".")[0] for n, p in network.named_parameters() if p.requires_grad}
+    assert trained == {"own_stages", "project", "head"}
 
 
 def test_run_refuses_to_become_another(tmp_path: Path) -> None:
