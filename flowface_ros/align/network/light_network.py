@@ -37,7 +37,7 @@ CLUES = 8
 _FEATURE_RANGE = 3.0
 """Standard deviations that a feature counts at most: what covers a face is like nothing seen."""
 
-BELIEF_FLOOR, BELIEF_CEILING = 0.4, 1.0
+BELIEF_FLOOR, BELIEF_CEILING = 0.6, 1.0
 BELIEF_MIDDLE_M, BELIEF_SLOPE = 0.004, 8.0
 """Share of the correction that is believed, by the face's own error. On synthetic faces all of it
 is best, but photographs that the landmark net has found well are then moved by 2 %."""
