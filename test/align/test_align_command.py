@@ -126,7 +126,7 @@ def test_video_in_and_out(portrait: Path, tmp_path: Path) -> None:
         (["absent.png", "--out", "o.png"], "no file absent.png"),
         (["PORTRAIT", "--out", "o.gif"], "suffix"),
         (["PORTRAIT", "--out", "o.png", "--aligner", "magic"], "'magic'"),
-        (["PORTRAIT", "--out", "o.png", "--aligner", "landmarks", "--grid", "0"], "size is 0"),
+        (["PORTRAIT", "--out", "o.png", "--aligner", "landmarks", "--grid", "0"], "grid is 0"),
         (["TEXT", "--out", "o.png"], "not a picture"),
     ],
 )
