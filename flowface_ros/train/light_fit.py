@@ -81,11 +81,12 @@ def fit(
     drawn: batches of looks, see `LookedTwice`. state: file that is written after each epoch; where
     it exists the fit goes on from there.
     """
-    if not (state is not None and state.exists()):
+    kept = state if state is not None and state.exists() else None
+    if kept is None:
         _start(network, joined([drawn[k] for k in range(min(_BATCHES_TO_START, len(drawn)))]))
     run = _Run(network, mirror_rows, epochs * len(drawn))
-    if state is not None and state.exists():
-        run.restore(state)
+    if kept is not None:
+        run.restore(kept)
     with tqdm(total=run.steps, initial=run.step, desc="steps") as bar:
         while run.step < run.steps:
             rng = np.random.default_rng(run.step)
