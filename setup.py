@@ -35,13 +35,12 @@ TEST = [
     *VIEW,
 ]
 TOOLS = [
-    "onnx>=1.17,<2",
     "tflite>=2.18,<3",
     "ai-edge-litert>=1.2,<3",
     "scikit-image>=0.24,<0.28",
     "matplotlib>=3.8,<4",
 ]
-TRAIN = ["torch>=2.4,<3", "onnx>=1.17,<2", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
+TRAIN = ["torch>=2.4,<3", "tensorboard>=2.16,<3", "matplotlib>=3.8,<4"]
 DOCS = ["sphinx>=8.1,<10", "myst-parser>=4,<6", "sphinx-autoapi>=3.4,<4", "furo>=2024.8.6"]
 LINT = ["ruff~=0.17.6", "mypy~=2.4.1", "types-PyYAML", "types-tqdm"]
 
@@ -156,6 +155,7 @@ setup(
         "scipy>=1.11,<2",
         "numba>=0.60,<1",
         "opencv-python-headless>=4.9,<6",
+        "onnx>=1.17,<2",
         "onnxruntime>=1.21,<2",
         "rosbags>=0.10.11,<0.12",
         "PyYAML>=6,<7",

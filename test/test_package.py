@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -109,3 +112,40 @@ def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
     for program in ("flowface", "flowface-player"):
         subprocess.run([tmp_path / "venv/bin" / program, "--help"], check=True, cwd=tmp_path)
+
+
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}
+ON_DEMAND = {"torch", "dask", "mediapipe"}
+"""Imported where they are asked for, with a word on how to get them."""
+
+BROUGHT = {"rcl_interfaces", "tf2_msgs"}
+"""By rclpy, and by this package itself."""
+OTHERS = {"train", "msg"}
+"""What an extra serves, and what is generated."""
+
+
+def imported(source: str) -> set[str]:
+    """Top-level names of what a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_what_the_tracker_imports_is_installed_with_it() -> None:
+    package = ROOT / "flowface_ros"
+    files = [f for f in package.rglob("*.py") if f.relative_to(package).parts[0] not in OTHERS]
+    found = set().union(*(imported(f.read_text()) for f in files))
+    found -= {*sys.stdlib_module_names, "flowface_ros", *ON_DEMAND, *BROUGHT}
+    try:
+        lines = requires("flowface_ros") or []
+    except PackageNotFoundError:
+        pytest.skip("not installed with pip")
+    plain = [line for line in lines if "extra ==" not in line]
+    required = {re.split(r"[^\w.-]", line)[0].lower() for line in plain}
+    names = {DISTRIBUTIONS.get(n, n).lower() for n in found}
+    missing = {n for n in names if not {n, f"ros-{n.replace('_', '-')}"} & required}
+    assert {"numpy", "onnx", "rclpy"} <= names and not missing
