@@ -23,6 +23,8 @@ _EVERY = 3
 """Every so many of the 468 landmarks: their errors are alike, and so are those between."""
 _SMOOTHING_M = 0.002
 _FEWEST_POINTS = 100
+_LEAST_SCALE = 1e-3
+"""Of a view, over that from a metre away: points that have collapsed to one place are no face."""
 _LEAST_TURNED_TO_US = 0.1
 """Least cosine between the face's direction and the camera's: from behind, nothing is known."""
 
@@ -61,7 +63,7 @@ class ShapeFeatures:
         left, stretch, right = np.linalg.svd((self._inverse @ seen).T, full_matrices=False)
         scale, rotation = float(stretch.mean()), left @ right
         toward = np.cross(rotation[1], rotation[0])
-        if not scale > 0 or toward[2] < _LEAST_TURNED_TO_US:
+        if not scale > _LEAST_SCALE or toward[2] < _LEAST_TURNED_TO_US:
             return None
         residual = seen / scale - self._head @ rotation.T
         up = rotation[:, 1] / max(float(np.linalg.norm(rotation[:, 1])), 1e-9)
