@@ -11,6 +11,7 @@ from flowface_ros.camera.lens import Lens
 
 PIXEL_TOLERANCE = 1e-6
 FAR_PX = 20_000
+AT_THE_FOLD = 1e-3
 POINTS = 200
 
 
@@ -112,6 +113,9 @@ def test_rays_go_back_through_the_points(camera, seed):
     pixels, valid = camera.project(points)
     # Next to a rational lens's pole pixels are millions away and have no digits left.
     near = ~(np.abs(pixels) > FAR_PX).any(axis=1)
+    # At the fold itself neighbours have one pixel.
+    radius = np.hypot(points[:, 0], points[:, 1]) / points[:, 2]
+    near &= np.abs(radius / camera.lens.max_radius - 1) > AT_THE_FOLD
     pixels, valid = pixels[near], valid[near]
     rays, found = camera.unproject(pixels)
     assert found[valid].all()
