@@ -29,8 +29,9 @@ LIGHT_NETWORK = WEIGHTS_FOLDER / "flow_light.onnx"
 """The network that ships."""
 
 DEFAULT_GRID = 48
-GRID_RANGE = (8, 128)
 """Texels a side: some 1,900 points, finer than what the landmarks tell apart."""
+GRID_RANGE = (8, 128)
+"""Fewest and most texels a side: the memory that carrying landmarks takes grows with the points."""
 
 _MIDLINE_M = 0.05
 

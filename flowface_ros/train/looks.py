@@ -1,4 +1,5 @@
 """What the light network sees of a picture, and what its answer should be: all that its fit needs.
+
 The landmark net and its finest map stay as they are, so they run once a picture, which is not kept.
 """
 
@@ -83,9 +84,7 @@ class KeptLooks(Sequence[Looks]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, number):  # type: ignore[no-untyped-def]
-        if isinstance(number, slice):
-            return KeptLooks(self._paths[number])
+    def __getitem__(self, number: int) -> Looks:  # type: ignore[override]  # one at a time
         return Looks.read(self._paths[number])
 
 
