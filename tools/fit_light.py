@@ -3,9 +3,10 @@
     python tools/fit_light.py --batches 400 --photographs FOLDER --looks FOLDER --out light.onnx
 
 Drawing takes some 0.15 s a picture and core. Each is looked at twice, by two bad cameras, once
-mirrored in another crop. What is seen, 0.15 MB a look, is kept in the folder of looks, so a run
-goes on where it was stopped; so does the fit, some 10 ms a look and core. Several runs with
-`--only-draw`, each with its own `--first`, may share the drawing.
+mirrored in another crop. In two batches of five each scene is drawn at two
+moments. What is seen, 0.15 MB a look, is kept in the folder of looks, so a run goes on where it was
+stopped; so does the fit, some 10 ms a look and core. Several runs with `--only-draw`, each with its
+own `--first`, may share the drawing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ _HARD_EVERY = 3
 _KEPT_EVERY = 15
 """Of so many batches, one, which is none of the hard ones, is kept for sigma's calibration; its
 first looks, in crops as they come, serve it."""
+_MOMENTS_OF_FIVE = 2
+"""Of five batches, so many are of scenes at two moments."""
 _HARD = AugmentConfig(
     side_shares=(0.25, 0.1, 0.15, 0.15, 0.15, 0.2), cover_share=0.6, border_share=0.2
 )
@@ -117,7 +120,7 @@ class Gatherer:
 
     def drawn(self, number: int) -> Path:
         """Two looks at each picture of a batch."""
-        path = self._folder / f"drawn_{number:05d}.npz"
+        path = self._folder / f"{'moments' if _is_of_moments(number) else 'drawn'}_{number:05d}.npz"
         if not path.exists():
             batch = self._drawn(number)
             other = recut(mirrored(batch, self.mirror_rows), number)
@@ -141,7 +144,8 @@ class Gatherer:
         return Looks.read(path)
 
     def _drawn(self, number: int) -> Batch:
-        arrays = self._studios[_is_hard(number)].batch(number)
+        studio = self._studios[_is_hard(number)]
+        arrays = studio.moments(number) if _is_of_moments(number) else studio.batch(number)
         return Batch(*(torch.from_numpy(getattr(arrays, name)) for name in _FIELDS))
 
     @torch.no_grad()
@@ -154,6 +158,10 @@ class Gatherer:
 
 def _is_hard(number: int) -> bool:
     return number % _HARD_EVERY == _HARD_EVERY - 1
+
+
+def _is_of_moments(number: int) -> bool:
+    return number % 5 in range(1, 1 + _MOMENTS_OF_FIVE)
 
 
 def main() -> None:
@@ -185,8 +193,12 @@ def main() -> None:
         real = joined([gatherer.photographed(source, k) for k in range(_PHOTOGRAPH_BATCHES)])
     kept = joined([looks[:_BATCH] for looks in KeptLooks(paths[::_KEPT_EVERY])])
     del paths[::_KEPT_EVERY]
+    drawn, moments = (
+        KeptLooks([path for path in paths if path.name.startswith(kind)])
+        for kind in ("drawn", "moments")
+    )
     rows, state = gatherer.mirror_rows, args.out.with_suffix(".state.pt")
-    fitted = fit(network, KeptLooks(paths), real, rows, args.epochs, state)
+    fitted = fit(network, drawn, moments, real, rows, args.epochs, state)
     calibrate_light(fitted, model, kept)
     export_onnx(fitted, args.out)
     save_checkpoint(args.out.with_suffix(".pt"), fitted)

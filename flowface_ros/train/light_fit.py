@@ -2,19 +2,20 @@
 
 Three things keep it honest on photographs: photographs, spoilt, with the landmark net's answer on
 the clean picture are in every batch; features are left out at each step; and the landmark net
-itself stays as it is. Two looks at one picture ought to err alike: what differs between them would
-be jitter, and has a loss of its own.
+itself stays as it is. Two looks at one picture ought to err alike, and so ought two pictures of one
+person at two moments: what differs between their errors is what moves a mesh that should lie
+still, and has losses of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -32,7 +33,7 @@ FEATURE_DROPOUT = 0.3
 HIDDEN_WEIGHT = 0.5
 """Of a point that is not seen."""
 SIGMA_WEIGHT = 0.01
-JITTER_WEIGHT = 0.3
+JITTER_WEIGHT, DRIFT_WEIGHT = 0.3, 0.5
 _ROUNDED_MM = 0.2
 """Distances below this count as squares."""
 _LEAST_ERROR_MM = 0.4
@@ -50,49 +51,57 @@ _BATCH = 128
 """Looks at once where nothing is learned."""
 
 
-@dataclass(frozen=True)
-class LookedTwice:
-    """How the looks of a batch belong together: row i and row i + B/2 are of one picture, the
-    second in a mirror.
-
-    mirror_rows: (N,) row of the point on the other side of the face.
+class Pairs:
+    """Which looks of a batch of B belong together: row i and row i + B/2 are of one picture, the
+    second in a mirror. In batches of moments, rows i and i + B/4 of either half are of one scene.
     """
 
-    mirror_rows: Tensor
+    def __init__(self, mirror_rows: Tensor) -> None:
+        """mirror_rows: (N,) row of the point on the other side of the face."""
+        self._mirror_rows = mirror_rows
 
-    def loss(self, said_mm: Tensor, looks: Looks) -> Tensor:
-        """Mean distance between the errors, over that of the eyes, of points seen in both."""
+    def jitter(self, said_mm: Tensor, looks: Looks) -> Tensor:
+        """Mean distance between the errors of looks at one picture, over that of the eyes, of
+        points seen in both."""
         half = len(looks) // 2
-        one, two = looks[:half], looks[half:]
-        error = said_mm - torch.from_numpy(looks.missing).float()
-        mirrored = error[half:][:, self.mirror_rows] * torch.tensor([-1.0, 1.0])
-        count = said_mm.shape[1]
-        both = _seen(one, count) & _seen(two, count)[:, self.mirror_rows]
-        away = _distance(error[:half] - mirrored) / torch.from_numpy(one.iod_mm)[:, None]
-        return (away * both).sum() / both.sum().clamp(min=1)
+        error, seen = _error(said_mm, looks), _seen(looks, said_mm.shape[1])
+        mirrored = error[half:][:, self._mirror_rows] * torch.tensor([-1.0, 1.0])
+        both = seen[:half] & seen[half:][:, self._mirror_rows]
+        return _mean_away(error[:half] - mirrored, both, looks.iod_mm[:half])
+
+    @staticmethod
+    def drift(said_mm: Tensor, looks: Looks) -> Tensor:
+        """The same of looks at one scene at two moments."""
+        error, seen = _error(said_mm, looks), _seen(looks, said_mm.shape[1])
+        one, two = np.split(np.arange(len(looks)).reshape(2, -1), 2, axis=1)
+        first, second = one.ravel(), two.ravel()
+        both = seen[first] & seen[second]
+        return _mean_away(error[first] - error[second], both, looks.iod_mm[first])
 
 
 def fit(
-    network: LightNetwork, drawn: Sequence[Looks], photographs: Looks | None,
-    mirror_rows: Tensor, epochs: int, state: Path | None = None,
+    network: LightNetwork, drawn: Sequence[Looks], moments: Sequence[Looks],
+    photographs: Looks | None, mirror_rows: Tensor, epochs: int, state: Path | None = None,
 ) -> LightNetwork:  # fmt: skip
     """The network with what corrects set: the running mean of its weights.
 
-    drawn: batches of looks, see `LookedTwice`. state: file that is written after each epoch; where
-    it exists the fit goes on from there.
+    drawn, moments: batches of looks, see `Pairs`. state: file that is written after each epoch;
+    where it exists the fit goes on from there.
     """
     kept = state if state is not None and state.exists() else None
     if kept is None:
         _start(network, joined([drawn[k] for k in range(min(_BATCHES_TO_START, len(drawn)))]))
-    run = _Run(network, mirror_rows, epochs * len(drawn))
+    run = _Run(network, mirror_rows, epochs * (len(drawn) + len(moments)))
     if kept is not None:
         run.restore(kept)
     with tqdm(total=run.steps, initial=run.step, desc="steps") as bar:
         while run.step < run.steps:
             rng = np.random.default_rng(run.step)
-            for number in rng.permutation(len(drawn)):
+            for number in rng.permutation(len(drawn) + len(moments)):
                 few = _drawn_photographs(photographs, rng)
-                run.learn(drawn[number], few)
+                later = number - len(drawn)
+                looks = drawn[number] if later < 0 else moments[later]
+                run.learn(looks, later >= 0, few)
                 bar.update()
             if state is not None:
                 run.save(state)
@@ -118,15 +127,15 @@ class _Run:
                 {"params": rest, "weight_decay": 0.0},
             ]
         )
-        self.mean, self._twice = WeightMean(network), LookedTwice(mirror_rows)
+        self.mean, self._pairs = WeightMean(network), Pairs(mirror_rows)
 
-    def learn(self, looks: Looks, photographs: Looks | None) -> None:
+    def learn(self, looks: Looks, moments: bool, photographs: Looks | None) -> None:
         """One step."""
         torch.manual_seed(self.step)
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
         for group in self._optimizer.param_groups:
             group["lr"] = RATE * fall * min(1.0, (self.step + 1) / WARM_UP_STEPS)
-        loss = _step_loss(self.network, looks, photographs, self._twice)
+        loss = _step_loss(self.network, looks, moments, photographs, self._pairs)
         self._optimizer.zero_grad()
         loss.backward()
         for part in self._parts:
@@ -169,14 +178,17 @@ def _drawn_photographs(photographs: Looks | None, rng: np.random.Generator) -> L
 
 
 def _step_loss(
-    network: LightNetwork, drawn: Looks, photographs: Looks | None, twice: LookedTwice
+    network: LightNetwork, drawn: Looks, moments: bool, photographs: Looks | None, pairs: Pairs
 ) -> Tensor:
     looks = drawn if photographs is None else joined([drawn, photographs])
     features, clues = _inputs(network, looks)
     features = functional.dropout(features, FEATURE_DROPOUT)
     said_mm, change = network.head(torch.cat([features, clues], dim=1))
-    loss = _loss(network, said_mm, change, looks)
-    return loss + JITTER_WEIGHT * twice.loss(said_mm[: len(drawn)], drawn)
+    said_of_drawn = said_mm[: len(drawn)]
+    loss = _loss(network, said_mm, change, looks) + JITTER_WEIGHT * pairs.jitter(
+        said_of_drawn, drawn
+    )
+    return loss + DRIFT_WEIGHT * pairs.drift(said_of_drawn, drawn) if moments else loss
 
 
 def _loss(network: LightNetwork, said_mm: Tensor, change: Tensor, looks: Looks) -> Tensor:
@@ -193,6 +205,15 @@ def _loss(network: LightNetwork, said_mm: Tensor, change: Tensor, looks: Looks) 
     surprise = (log_sigma_m + 0.5 * torch.log1p(normalised / _TAIL) * _TAIL) * ~real[:, None]
     distance = _distance(said_mm - missing) / iod
     return (weight * (distance + SIGMA_WEIGHT * surprise)).sum() / weight.sum()
+
+
+def _error(said_mm: Tensor, looks: Looks) -> Tensor:
+    return said_mm - torch.from_numpy(looks.missing).float()
+
+
+def _mean_away(difference_mm: Tensor, judged: Tensor, iod_mm: NDArray[np.float32]) -> Tensor:
+    away = _distance(difference_mm) / torch.from_numpy(iod_mm)[:, None]
+    return (away * judged).sum() / judged.sum().clamp(min=1)
 
 
 def _distance(difference_mm: Tensor) -> Tensor:

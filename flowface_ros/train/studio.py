@@ -19,10 +19,11 @@ from flowface_ros.head.model import HeadModel
 from flowface_ros.head.state import HeadState
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.synth.person.person import Person, sample_person
-from flowface_ros.synth.render.light import sample_light
+from flowface_ros.synth.render.light import Light, sample_light
 from flowface_ros.synth.scene.background import sample_background
 from flowface_ros.synth.scene.picture import RenderedImage, render_scene
-from flowface_ros.synth.things.occluders import sample_occluder
+from flowface_ros.synth.things.occluders import Occluder, sample_occluder
+from flowface_ros.train.moments import later
 from flowface_ros.train.shots import (
     ANY_YAW_SHARE,
     BAD_CROP_SHARE,
@@ -31,7 +32,7 @@ from flowface_ros.train.shots import (
     sample_shots,
 )
 
-PEOPLE, SHOTS = range(2)
+PEOPLE, SHOTS, MOMENTS = range(3)
 """Streams of random numbers that a seed is split into."""
 
 OCCLUDER_SHARE = 0.18
@@ -87,6 +88,15 @@ class DrawnBatch:
     iod_px: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Scenery:
+    """What is in a picture besides the person. background: (S, S, 3), linear light."""
+
+    light: Light
+    background: NDArray[np.float32]
+    occluders: list[Occluder]
+
+
 class Studio:
     """Draws single pictures with their truth; holds what is computed once per head and grid."""
 
@@ -110,42 +120,74 @@ class Studio:
 
     def batch(self, number: int) -> DrawnBatch:
         """Batch `number`."""
-        config = self.config
-        rng = config.rng(SHOTS, number)
-        shots = sample_shots(
-            self.model, rng, config.batch_size, config.any_yaw_share, config.bad_crop_share
-        )
-        # Few people a batch: making one takes longer than drawing some pictures.
-        cast = rng.integers(config.people, size=max(1, config.batch_size // 4))
-        people = rng.choice(cast, config.batch_size)
-        rows = [
-            self._picture(shots, row, self.person(config.person_of(number, int(people[row]))), rng)
-            for row in range(config.batch_size)
+        rng = self.config.rng(SHOTS, number)
+        count = self.config.batch_size
+        shots = self._shots(rng, count)
+        people = self._cast(rng, number, count, max(1, count // 4))
+        rows = []
+        for row, person in enumerate(people):
+            # A row's scenery is drawn as its turn comes, from the same numbers.
+            scenery = self._scenery(shots, row, self.person(person), rng)
+            rows.append(self._picture(shots, row, self.person(person), scenery))
+        return _stacked(rows)
+
+    def moments(self, number: int) -> DrawnBatch:
+        """Batch `number` of half as many scenes at two moments each: row i and row i + B/2."""
+        rng = self.config.rng(MOMENTS, number)
+        count = self.config.batch_size // 2
+        first, other = self._shots(rng, count), self._shots(rng, count)
+        second = later(first, other, rng)
+        people = self._cast(rng, number, count, max(1, count // 3))
+        sceneries = [
+            self._scenery(first, row, self.person(person), rng) for row, person in enumerate(people)
         ]
-        return DrawnBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
+        return _stacked(
+            [
+                self._picture(shots, row, self.person(person), sceneries[row])
+                for shots in (first, second)
+                for row, person in enumerate(people)
+            ]
+        )
+
+    def _shots(self, rng: np.random.Generator, count: int) -> Shots:
+        config = self.config
+        return sample_shots(self.model, rng, count, config.any_yaw_share, config.bad_crop_share)
+
+    def _cast(self, rng: np.random.Generator, number: int, count: int, different: int) -> list[int]:
+        """Numbers of the people of `count` pictures. Few are different: making one takes longer
+        than drawing some pictures."""
+        config = self.config
+        cast = rng.integers(config.people, size=different)
+        return [config.person_of(number, int(draw)) for draw in rng.choice(cast, count)]
+
+    def _scenery(
+        self, shots: Shots, row: int, person: Person, rng: np.random.Generator
+    ) -> _Scenery:
+        occluders = []
+        if rng.random() < OCCLUDER_SHARE:
+            skin = np.asarray(person.skin[-1][..., :3].mean(axis=(0, 1)) / 255) ** 2
+            face = self.landmarks.positions(shots.state(row, person.shape)).mean(axis=0)
+            occluders.append(sample_occluder(rng, face, np.zeros(3), skin))
+        size = self.config.crop_px
+        return _Scenery(sample_light(rng), sample_background(rng, size, size), occluders)
 
     def _picture(
-        self, shots: Shots, row: int, person: Person, rng: np.random.Generator
+        self, shots: Shots, row: int, person: Person, scenery: _Scenery
     ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         state = shots.state(row, person.shape)
         landmarks = self.landmarks.positions(state)
         size = self.config.crop_px
         camera = crop_camera(landmarks, shots.log_scale[row], shots.shift[row], size, FACE_MARGIN)
-        occluders = []
-        if rng.random() < OCCLUDER_SHARE:
-            skin = np.asarray(person.skin[-1][..., :3].mean(axis=(0, 1)) / 255) ** 2
-            face = landmarks.mean(axis=0)
-            occluders.append(sample_occluder(rng, face, np.zeros(3), skin))
         image = render_scene(
-            [(person, state)],
-            camera,
-            sample_light(rng),
-            sample_background(rng, size, size),
-            occluders,
+            [(person, state)], camera, scenery.light, scenery.background, scenery.occluders
         )
         position, visible = texel_truth(self.texels, state, camera, image)
         light = np.minimum(image.color, 60000).transpose(2, 0, 1).astype(np.float16)
         return light, position, visible, iod_px(landmarks, camera)
+
+
+def _stacked(rows: list[tuple[NDArray, NDArray, NDArray, NDArray]]) -> DrawnBatch:
+    return DrawnBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def texel_truth(

@@ -12,7 +12,7 @@ from flowface_ros.align.network.config import preset  # noqa: E402
 from flowface_ros.align.network.constants import IRIS_COUNT, blank_constants  # noqa: E402
 from flowface_ros.align.network.light_network import CLUES, LightNetwork  # noqa: E402
 from flowface_ros.align.network.mit_encoder import EncodedImage  # noqa: E402
-from flowface_ros.train.light_fit import LookedTwice, fit  # noqa: E402
+from flowface_ros.train.light_fit import Pairs, fit  # noqa: E402
 from flowface_ros.train.looks import KeptLooks, Looks, finest_level, joined, looks_at  # noqa: E402
 
 CONFIG = preset("light", grid=8)
@@ -64,7 +64,7 @@ def fitted() -> tuple[LightNetwork, Looks, np.ndarray, np.ndarray]:
     start = blank_network()
     rng = np.random.default_rng(0)
     batches = [planted(start, 64, rng) for _ in range(16)]
-    network = fit(start, batches, planted(start, 16, rng), same_rows(start), epochs=20)
+    network = fit(start, batches, [], planted(start, 16, rng), same_rows(start), epochs=20)
     unseen = planted(network, 200, rng)
     with torch.no_grad():
         levels = network.own_levels(finest_level(unseen))
@@ -105,13 +105,13 @@ def test_the_landmark_net_is_left_alone(
 
 def test_a_stopped_fit_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     whole, state = blank_network(), tmp_path / "state.pt"
-    batches = [planted(whole, 16, np.random.default_rng(k)) for k in range(2)]
+    first, later = ([planted(whole, 16, np.random.default_rng(k))] for k in range(2))
     rows = same_rows(whole)
-    expected = fit(whole, batches, None, rows, epochs=2, state=tmp_path / "whole.pt")
-    stops = Stops(batches, after=3)
+    expected = fit(whole, first, later, None, rows, epochs=2, state=tmp_path / "whole.pt")
+    stops = Stops(first, after=1)
     with pytest.raises(KeyboardInterrupt):
-        fit(blank_network(), stops, None, rows, epochs=2, state=state)
-    found = fit(blank_network(), batches, None, rows, epochs=2, state=state)
+        fit(blank_network(), stops, later, None, rows, epochs=2, state=state)
+    found = fit(blank_network(), first, later, None, rows, epochs=2, state=state)
     for name, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]), name
 
@@ -139,12 +139,31 @@ def test_jitter_is_what_differs_between_a_look_and_its_mirror_image() -> None:
     error = np.zeros((4, count, 2), np.float32)
     error[:2, 0], error[2:, 1] = [3.0, 4.0], [-3.0, 4.0]
     said = torch.from_numpy(looks.missing.astype(np.float32) + error)
-    twice = LookedTwice(rows)
-    least = float(twice.loss(torch.from_numpy(looks.missing).float(), looks))
-    assert float(twice.loss(said, looks)) == pytest.approx(least, rel=1e-3)
+    pairs = Pairs(rows)
+    least = float(pairs.jitter(torch.from_numpy(looks.missing).float(), looks))
+    assert float(pairs.jitter(said, looks)) == pytest.approx(least, rel=1e-3)
     said[2:, 1, 0] += 6.0  # as if the second look had not been mirrored
-    grown = float(twice.loss(said, looks)) - least
+    grown = float(pairs.jitter(said, looks)) - least
     assert grown == pytest.approx((np.hypot(6, 0.2) - 0.2) / 90 / count, rel=0.01)
+
+
+def test_drift_is_what_differs_between_moments_of_a_scene() -> None:
+    network = blank_network()
+    count = len(network.first_log_sigma) + IRIS_COUNT
+    looks = planted(network, 8, np.random.default_rng(0))
+    error = np.zeros((8, count, 2), np.float32)
+    error[[0, 2], 0] = [3.0, 4.0]
+    error[[5, 7], 1] = [-3.0, 4.0]
+    missing = torch.from_numpy(looks.missing).float()
+    pairs = Pairs(torch.arange(count))
+    least = float(pairs.drift(missing, looks))
+    assert float(pairs.drift(missing + torch.from_numpy(error), looks)) == pytest.approx(least)
+    error[6, 5] = [0.0, 7.0]
+    moved = missing + torch.from_numpy(error)
+    grown = float(pairs.drift(moved, looks)) - least
+    assert grown == pytest.approx((np.hypot(7, 0.2) - 0.2) / 90 / (4 * count), rel=0.01)
+    looks.visible[6, 5] = False  # known and visible are one array here
+    assert float(pairs.drift(moved, looks)) == pytest.approx(least)
 
 
 def test_looks_say_what_is_missing_in_the_heads_frame(tmp_path: Path) -> None:
