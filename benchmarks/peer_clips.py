@@ -49,11 +49,12 @@ class Clip:
     regions: dict[str, NDArray[np.bool_]]
     inter_ocular_px: Array
     head: HeadModel | None
+    fps: float = FPS
 
     @property
     def stamps_ns(self) -> list[int]:
         """Of the pictures."""
-        return [START_NS + round(i * 1e9 / FPS) for i in range(len(self.images))]
+        return [START_NS + round(i * 1e9 / self.fps) for i in range(len(self.images))]
 
 
 def synthetic_clip(seed: int, seconds: float) -> Clip:

@@ -20,66 +20,36 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+from clip_figures import MODES, NAN, Judged, image_percent, judge, space_errors  # noqa: E402
 from peer_clips import Clip, moved_photograph, real_photographs, synthetic_clip  # noqa: E402
 from peer_flow import flow_error_px  # noqa: E402
 from peer_trackers import Answer, Eyes, Mediapipe, Run, fitted  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from flowface_ros.align.aligner import make_aligner  # noqa: E402
-from flowface_ros.align.embedding import landmark_points  # noqa: E402
 from flowface_ros.align.landmark_net import FaceFinder  # noqa: E402
 from flowface_ros.align.several_looks import LOOKS  # noqa: E402
 from flowface_ros.demo.clips import carphone  # noqa: E402
-from flowface_ros.evaluate.image_error import ImageErrors, TrueImage  # noqa: E402
-from flowface_ros.evaluate.jitter import jitter_mm  # noqa: E402
 from flowface_ros.evaluate.moving_mesh import MovingMesh  # noqa: E402
-from flowface_ros.evaluate.regions import vertex_regions  # noqa: E402
 from flowface_ros.evaluate.shared_pixels import covered_pixels  # noqa: E402
-from flowface_ros.evaluate.ssme import Ssme, ssme  # noqa: E402
-from flowface_ros.evaluate.surface_error import (  # noqa: E402
-    aligned_vertex_distances,
-    vertex_distances,
-)
 from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
-MODES = ("single", "sequence")
 PEERS = ("mediapipe",)
 _FLOW_HORIZONS = (1, 5, 10)
-NAN = float("nan")
 
 
 def compare(clips: Sequence[Clip], trackers: dict[str, Run]) -> list[dict[str, Any]]:
     """Figures by tracker and mode, over the region of the face. `common`: over the pixels of each
     frame that the meshes of all trackers cover."""
-    rows: list[dict[str, Any]] = []
-    for mode in MODES:
-        own: dict[str, Ssme] = {}
-        common: dict[str, Ssme] = {}
-        answers: dict[str, list[Answer]] = {name: [] for name in trackers}
-        for clip in tqdm(clips, desc=mode, dynamic_ncols=True):
-            said = {name: run(clip, mode) for name, run in trackers.items()}
-            masks = [covered_pixels(answer.mesh, clip.cameras) for answer in said.values()]
-            shared = [np.logical_and.reduce(frame) for frame in zip(*masks, strict=True)]
-            for name, answer in said.items():
-                answers[name].append(answer)
-                for table, judged in ((own, None), (common, shared)):
-                    sums = ssme(
-                        clip.truth, answer.mesh, clip.cameras, clip.regions, clip.inter_ocular_px,
-                        judged=judged,
-                    )  # fmt: skip
-                    table[name] = table[name] + sums if name in table else sums
-        rows += [
-            _row(name, mode, own[name], common[name], clips, answers[name]) for name in trackers
-        ]
-    return rows
+    return [
+        _row(name, mode, clips, judged)
+        for mode in MODES
+        for name, judged in judge(clips, trackers, mode).items()
+    ]
 
 
-def _row(
-    name: str, mode: str, own: Ssme, common: Ssme, clips: Sequence[Clip], answers: list[Answer]
-) -> dict[str, Any]:
-    pairs = list(zip(clips, answers, strict=True))
-    space = [_space_errors(clip, answer) for clip, answer in pairs]
+def _row(name: str, mode: str, clips: Sequence[Clip], judged: Judged) -> dict[str, Any]:
+    own, common = judged.own_sum, judged.common_sum
     ssme_px, by_h = own.score_px("face"), own.by_horizon_px("face")
     with_plane = clips[0].head is None  # which covers the whole picture
     return {
@@ -91,44 +61,20 @@ def _row(
         "common_px": common.score_px("face"),
         **{f"h{h}_px": float((common.by_horizon_px("face") if with_plane else by_h)[h - 1])
            for h in (1, 5, 15, 30)},
-        "2d_percent": _image_percent(pairs),
-        **{key: float(np.mean([s[key] for s in space])) for key in space[0]},
-        "ms": float(np.median([answer.ms for answer in answers])),
+        "2d_percent": image_percent(clips, judged.answers),
+        **_space_means(clips, judged.answers),
+        "ms": float(np.median([answer.ms for answer in judged.answers])),
     }  # fmt: skip
 
 
-def _image_percent(pairs: Sequence[tuple[Clip, Answer]]) -> float:
-    """Mean distance of the visible ones of the 478 points, of the inter-ocular distance."""
-    errors = ImageErrors()
-    for clip, answer in pairs:
-        if clip.head is None:
-            continue
-        points = landmark_points(clip.head)
-        for vertices, guess, camera in zip(
-            clip.truth.vertices, answer.points, clip.cameras, strict=True
-        ):
-            if guess is not None and vertices is not None:
-                TrueImage(clip.head, vertices, camera).add_points(errors, points, guess)
-    return float(np.concatenate(errors.percent).mean()) if errors.percent else NAN
-
-
-def _space_errors(clip: Clip, answer: Answer) -> dict[str, float]:
-    """Of the face's vertices; NaN without a head to compare with."""
+def _space_means(clips: Sequence[Clip], answers: Sequence[Answer]) -> dict[str, float]:
+    """Means over the clips; NaN without a head to compare with."""
     keys = ("rig_mm", "aligned_mm", "jitter_mm")
-    if clip.head is None or answer.mesh.triangles.shape != clip.truth.triangles.shape:
-        return dict.fromkeys(keys, NAN)
-    face = vertex_regions(clip.head)["face"]
-    both = [
-        None if t is None or p is None else (np.asarray(t[face]), np.asarray(p[face]))
-        for t, p in zip(clip.truth.vertices, answer.mesh.vertices, strict=True)
-    ]
-    known = [pair for pair in both if pair is not None]
-    values = (
-        1e3 * float(np.mean([vertex_distances(*pair) for pair in known])),
-        1e3 * float(np.mean([aligned_vertex_distances(*pair) for pair in known])),
-        jitter_mm([None if pair is None else pair[1] - pair[0] for pair in both]),
-    )
-    return dict(zip(keys, values, strict=True))
+    found = [space_errors(clip, answer) for clip, answer in zip(clips, answers, strict=True)]
+    return {
+        key: float(np.mean([NAN if f is None else np.mean(getattr(f, key)) for f in found]))
+        for key in keys
+    }
 
 
 def flow_rows(clip: Clip, trackers: dict[str, Run]) -> list[dict[str, Any]]:

@@ -3,16 +3,18 @@
     python tools/blender_figures.py FOLDER
 
 FOLDER is what tools/blender_set.py made. Also written: the contact sheet in docs/images, and the
-manifest as tools/blender_scenes/validation.json.
+manifest as tools/blender_scenes/validation.json. Of sequences only these two, as the figures are
+those of benchmarks/blender_fit.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
-from blender_scenes.sheet import draw_sheet
+from blender_scenes.sheet import draw_sequences, draw_sheet
 from doc_places import with_tables
 
 from flowface_ros.align.aligner import make_aligner
@@ -23,7 +25,8 @@ from flowface_ros.train.regions import REGIONS
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "blender_set.md"
 SHEET = ROOT / "docs" / "images" / "blender_set.jpg"
-MANIFEST = ROOT / "tools" / "blender_scenes" / "validation.json"
+SEQUENCES_SHEET = ROOT / "docs" / "images" / "blender_sequences.jpg"
+MANIFESTS = ROOT / "tools" / "blender_scenes"
 
 GROUPS = {
     "all": "all",
@@ -72,10 +75,7 @@ def region_table(figures: dict[str, Figures]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def _measure(folder: Path) -> None:
     model = load_builtin_head()
     figures = {
         name: set_figures(make_aligner(name, model, device="cpu"), model, folder)
@@ -83,8 +83,19 @@ def main() -> None:
     }
     tables = {"figures": group_table(figures), "sigma by region": region_table(figures)}
     PAGE.write_text(with_tables(PAGE.read_text(), tables))
-    draw_sheet(SHEET, folder)
-    shutil.copy(folder / "manifest.json", MANIFEST)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    about = json.loads((folder / "manifest.json").read_text())
+    if about["set"] == "sequences":
+        draw_sequences(SEQUENCES_SHEET, folder, about["frames"])
+    else:
+        _measure(folder)
+        draw_sheet(SHEET, folder)
+    shutil.copy(folder / "manifest.json", MANIFESTS / f"{about['set']}.json")
 
 
 if __name__ == "__main__":

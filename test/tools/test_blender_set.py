@@ -19,8 +19,17 @@ from blender_scenes.arrays import digest, scene_arrays, write_scene  # noqa: E40
 from blender_scenes.brows import brow_strands  # noqa: E402
 from blender_scenes.develop import Darkroom  # noqa: E402
 from blender_scenes.sampling import Scene, sample_scene, yaw_deg  # noqa: E402
-from blender_scenes.sheet import draw_sheet  # noqa: E402
+from blender_scenes.sequences import (  # noqa: E402
+    FPS,
+    FRAME_SIZE_PX,
+    FRAMES,
+    Takes,
+    around_the_face,
+    sample_take,
+)
+from blender_scenes.sheet import draw_sequences, draw_sheet  # noqa: E402
 
+from flowface_ros import rigid  # noqa: E402
 from flowface_ros.align.embedding import SKIN_POINTS, landmark_points  # noqa: E402
 from flowface_ros.head.evaluator import SurfaceEvaluator  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
@@ -129,6 +138,64 @@ def test_small_pictures_are_coarse(finished: Path) -> None:
 def test_contact_sheet_is_small_enough_for_a_page(finished: Path, tmp_path: Path) -> None:
     draw_sheet(tmp_path / "sheet.jpg", finished)
     assert 5_000 < (tmp_path / "sheet.jpg").stat().st_size <= 300_000
+
+
+@pytest.fixture(scope="module")
+def takes() -> Takes:
+    return Takes(MODEL, LANDMARKS, 7)
+
+
+@pytest.fixture(scope="module")
+def frames(takes: Takes) -> list[Scene]:
+    """Of the second sequence, whose person turns to a profile."""
+    return [takes.scene(FRAMES + k) for k in range(FRAMES)]
+
+
+def test_a_sequence_is_one_person_before_one_camera(takes: Takes, frames: list[Scene]) -> None:
+    first = frames[0]
+    assert (first.camera.width, first.camera.height) == FRAME_SIZE_PX
+    for frame in frames:
+        assert frame.person is first.person and frame.light is first.light
+        assert frame.camera == first.camera and frame.surroundings is first.surroundings
+        pixels, valid = frame.camera.project(LANDMARKS.positions(frame.state))
+        assert valid.all() and (pixels > 0).all() and (pixels < np.array(FRAME_SIZE_PX)).all()
+    assert len({frame.noise_seed for frame in frames}) == FRAMES
+    other = takes.scene(0)
+    assert np.abs(other.person.shape - first.person.shape).max() > 0.5
+    assert digest(scene_arrays(Takes(MODEL, LANDMARKS, 7).scene(FRAMES + 3))) == digest(
+        scene_arrays(frames[3])
+    )
+
+
+def test_people_in_sequences_move(frames: list[Scene]) -> None:
+    yaws = np.array([frame.yaw_deg for frame in frames])
+    assert abs(yaws[-1] - yaws[0]) > 25 and np.abs(np.diff(yaws)).max() < 40
+    jaws = [frame.state.jaw[0] for frame in frames]
+    blink = MODEL.expression_names.index("eyeBlinkLeft")
+    assert np.ptp(jaws) > 0.05
+    assert max(frame.state.expression[blink] for frame in frames) > 0.2
+
+
+def test_states_are_in_the_cameras_frame() -> None:
+    """What the rig's camera sees of the moving person is what is written for the picture."""
+    take = around_the_face(sample_take(MODEL, 7, 0), LANDMARKS)
+    moving = take.motion.state(2 / FPS)
+    there = rigid.apply(take.camera.camera_from_rig, pose_vertices(MODEL, moving))
+    np.testing.assert_allclose(pose_vertices(MODEL, take.state(2 / FPS)), there, atol=1e-9)
+
+
+def test_a_sequence_is_taken_by_one_camera(frames: list[Scene], tmp_path: Path) -> None:
+    darkroom = Darkroom(LANDMARKS, np.ones(SKIN_POINTS, bool), LANDMARKS, 7)
+    width, height = FRAME_SIZE_PX
+    light = np.random.default_rng(0).uniform(0, 0.6, (height, width, 3))
+    for number in range(2):
+        darkroom.finish(tmp_path, number, frames[number], light, sequence=0)
+    pictures = [read_picture(tmp_path / f"00000{k}.npz") for k in range(2)]
+    assert pictures[0].labels.camera == pictures[1].labels.camera
+    apart = np.abs(pictures[0].image.astype(float) - pictures[1].image)
+    assert 0 < apart.mean() < 12  # each picture's noise is its own, nothing else
+    draw_sequences(tmp_path / "sheet.jpg", tmp_path, 2)
+    assert (tmp_path / "sheet.jpg").stat().st_size > 5_000
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ def scene_arrays(scene: Scene) -> dict[str, NDArray]:
                 arrays[f"{number}/texture{k}"] = texture
     if scene.surroundings.background is not None:
         arrays["background"] = scene.surroundings.background.astype(np.float16)
-    words = {"camera": _camera(scene), "light": _light(scene), "pieces": described}
+    words: dict[str, Any] = {"camera": _camera(scene), "light": _light(scene), "pieces": described}
+    words["noise_seed"] = scene.noise_seed
     return {"words": np.array(json.dumps(words, sort_keys=True)), **arrays}
 
 

@@ -21,7 +21,7 @@ _GOOD_SHARE = 0.5
 """Of cameras without faults worth the name."""
 _GOOD = Sensor(electrons=4000, read_noise=0.004)
 _SMALL_FACE_PX = 48.0
-_CAMERA_STREAM = 1
+_CAMERA_STREAM, _NOISE_STREAM = 1, 2
 
 Image = NDArray[np.uint8]
 
@@ -39,11 +39,16 @@ class Darkroom:
     ) -> None:
         self._texels, self._face, self._landmarks, self._seed = texels, face, landmarks, seed
 
-    def finish(self, folder: Path, number: int, scene: Scene, traced: NDArray) -> str:
-        """Writes picture `number`; returns 16 hexadecimal digits of it. traced: (H, W, 3)."""
+    def finish(
+        self, folder: Path, number: int, scene: Scene, traced: NDArray, sequence: int | None = None
+    ) -> str:
+        """Writes picture `number`; returns 16 hexadecimal digits of it.
+
+        traced: (H, W, 3). sequence: the pictures of one are taken by one camera.
+        """
         light = traced.astype(np.float32)
         landmarks = self._landmarks.positions(scene.state)
-        image, camera = self._photographed(light, scene, landmarks, number)
+        image, camera = self._photographed(light, scene, landmarks, number, sequence)
         position, visible = self._truth(scene)
         bare = replace(scene.person, hair=(), wearables=())
         _, bare_visible = self._truth(replace(scene, person=bare, occluders=()))
@@ -73,10 +78,16 @@ class Darkroom:
         return texel_truth(self._texels, scene.state, scene.camera, drawn)
 
     def _photographed(
-        self, light: NDArray[np.float32], scene: Scene, landmarks: NDArray, number: int
+        self,
+        light: NDArray[np.float32],
+        scene: Scene,
+        landmarks: NDArray,
+        number: int,
+        sequence: int | None,
     ) -> tuple[Image, str]:
         """The picture, and what kind of camera took it: good, ordinary or small."""
-        rng = np.random.default_rng([self._seed, number, _CAMERA_STREAM])
+        camera = number if sequence is None else sequence
+        rng = np.random.default_rng([self._seed, camera, _CAMERA_STREAM])
         exposure = automatic_exposure(light)
         ordinary = sample_sensor(rng, scene.camera.width)
         ordinary = replace(ordinary, exposure=ordinary.exposure * exposure)
@@ -88,7 +99,10 @@ class Darkroom:
             coarse = _compressed(ordinary.develop(reduced, rng), quality)
             image = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
             return np.asarray(image, np.uint8), "small"
-        if rng.random() < _GOOD_SHARE:
+        good = rng.random() < _GOOD_SHARE
+        if sequence is not None:
+            rng = np.random.default_rng([self._seed, number, _NOISE_STREAM])
+        if good:
             return replace(_GOOD, exposure=exposure).develop(light, rng), "good"
         return _compressed(ordinary.develop(light, rng), quality), "ordinary"
 

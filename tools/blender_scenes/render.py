@@ -55,7 +55,7 @@ def _render(path: Path, target: Path, arguments: argparse.Namespace) -> None:
         arrays = {name: file[name] for name in file.files}
     words = json.loads(str(arrays["words"]))
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    _settings(words["camera"], arguments)
+    _settings(words["camera"], words["noise_seed"], arguments)
     _camera(words["camera"], arguments.positions)
     for number, piece in enumerate(words["pieces"]):
         own = {k.split("/")[1]: v for k, v in arrays.items() if k.startswith(f"{number}/")}
@@ -74,7 +74,7 @@ def _render(path: Path, target: Path, arguments: argparse.Namespace) -> None:
     temporary.rename(target)
 
 
-def _settings(camera: dict, arguments: argparse.Namespace) -> None:
+def _settings(camera: dict, noise_seed: int, arguments: argparse.Namespace) -> None:
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
     render, cycles = scene.render, scene.cycles
@@ -83,7 +83,7 @@ def _settings(camera: dict, arguments: argparse.Namespace) -> None:
     render.image_settings.file_format = "OPEN_EXR"
     render.image_settings.color_depth = "32"
     render.image_settings.color_mode = "RGBA"
-    cycles.device, cycles.seed = "CPU", 0
+    cycles.device, cycles.seed = "CPU", noise_seed
     cycles.use_adaptive_sampling = False
     cycles.samples = 1 if arguments.positions else arguments.samples
     cycles.use_denoising = not arguments.positions

@@ -53,7 +53,7 @@ class Surroundings:
 @dataclass(frozen=True)
 class Scene:
     """One picture. The rig frame is the camera's. yaw_deg: of the skull against the ray to it.
-    small: to be sampled with a face of 48 pixels."""
+    small: to be sampled with a face of 48 pixels. noise_seed: of the path tracer."""
 
     person: Person
     state: HeadState
@@ -63,6 +63,7 @@ class Scene:
     surroundings: Surroundings
     yaw_deg: float
     small: bool
+    noise_seed: int = 0
 
 
 def sample_scene(model: HeadModel, landmarks: SurfaceEvaluator, seed: int, number: int) -> Scene:
@@ -81,7 +82,7 @@ def sample_scene(model: HeadModel, landmarks: SurfaceEvaluator, seed: int, numbe
         skin = np.asarray(person.skin[-1][..., :3].mean(axis=(0, 1)) / 255) ** 2
         occluders.append(sample_occluder(rng, face.mean(axis=0), np.zeros(3), skin))
     light = sample_light(rng)
-    surroundings = _surroundings(rng, light)
+    surroundings = sample_surroundings(rng, light, PICTURE_PX, PICTURE_PX)
     small = bool(rng.random() < _SMALL_SHARE)
     return Scene(person, state, camera, light, tuple(occluders), surroundings, yaw, small)
 
@@ -108,10 +109,13 @@ def yaw_deg(model: HeadModel, state: HeadState) -> float:
     return float(np.degrees(np.arctan2(towards[0], towards[2])))
 
 
-def _surroundings(rng: np.random.Generator, light: Light) -> Surroundings:
+def sample_surroundings(
+    rng: np.random.Generator, light: Light, width: int, height: int
+) -> Surroundings:
+    """What is around a person who stands in such light; the picture's size is in pixels."""
     background = None
     if rng.random() < 0.6:
-        background = sample_background(rng, PICTURE_PX, PICTURE_PX)
+        background = sample_background(rng, width, height)
         background = cv2.GaussianBlur(background, (0, 0), np.exp(rng.uniform(-0.3, 2.0)))
     tint = np.exp(rng.normal(0, 0.08, 3))
     return Surroundings(

@@ -1,4 +1,4 @@
-"""A picture of a set: its first pictures, and some with what is true of them."""
+"""A picture of a set: some of its pictures, and some with what is true of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,20 @@ _LARGEST_FILE, _QUALITIES = 300_000, (88, 80, 72, 64, 56, 48)
 def draw_sheet(path: Path, folder: Path) -> None:
     """Writes a JPEG of at most 300 kB. Raises ValueError for an empty folder."""
     pictures = [read_picture(file) for file in picture_files(folder)[:_PLAIN]]
-    tiles = [p.image for p in pictures] + [_marked(p) for p in pictures[:_MARKED]]
+    _write(path, [p.image for p in pictures] + [_marked(p) for p in pictures[:_MARKED]])
+
+
+def draw_sequences(path: Path, folder: Path, frames: int) -> None:
+    """As `draw_sheet`, of sequences: each a row of frames, the last one with what is true of it."""
+    tiles = []
+    for number in range(0, len(picture_files(folder)) // frames * frames, frames):
+        shown = np.linspace(number, number + frames - 1, _COLUMNS).astype(int)
+        pictures = [read_picture(folder / f"{i:06d}.npz") for i in shown]
+        tiles += [*(p.image for p in pictures[:-1]), _marked(pictures[-1])]
+    _write(path, tiles)
+
+
+def _write(path: Path, tiles: list[NDArray[np.uint8]]) -> None:
     sheet = contact_sheet(tiles, _COLUMNS, _WIDTH_PX // _COLUMNS)
     for quality in _QUALITIES:
         _, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
