@@ -60,7 +60,10 @@ class Report:
 def minimise(
     problem: Problem, start: Estimate, max_iterations: int, tolerance: float
 ) -> tuple[Estimate, NormalEquations, Report]:
-    """The estimate of least energy near start, the last normal equations, and a report.
+    """The estimate of least energy near start, the normal equations there, and a report.
+
+    Hessian and weights are those of the last linearisation, a small step before the estimate; the
+    gradient is carried over that step, as its push against the bounds tells where they cut.
 
     While residuals are larger than their sigmas say, sigmas are multiplied by a scale taken from
     the median residual, so that the robust loss sees an early, coarse fit as such and not as
@@ -72,23 +75,22 @@ def minimise(
         last_scale = scale
         settled, scale = _next_scale(here.squared, scale)
         equations = problem.linearise(here.estimate, here.squared, scale)
-        there, energy, gain, damping = _descend(problem, here, equations, damping, tolerance)
+        there, after, gain, damping = _descend(problem, here, equations, damping, tolerance)
         left = _gain_left(gain, last_gain) if scale == last_scale else gain
         here, last_gain, damping = there or here, gain, max(damping * _DAMPING_DOWN, _LEAST_DAMPING)
         if (there is None and gain >= tolerance) or (settled and left < tolerance):
             stop = Stop.STALLED if there is None and gain >= tolerance else Stop.CONVERGED
             break
-        if settled and _as_expected(equations.energy - energy, gain):
+        if settled and _as_expected(equations.energy - after.energy, gain):
             last = _polish(problem, here, equations, tolerance)
             if last is not None:
-                here, equations, gain = last
-                energy, stop = equations.energy, Stop.CONVERGED
+                (here, after, gain), stop = last, Stop.CONVERGED
                 break
     else:
         stop = Stop.ITERATIONS
     if np.isnan(here.squared).all():
         stop = Stop.BEHIND
-    return here.estimate, equations, Report(iteration, energy, scale, gain, stop)
+    return here.estimate, after, Report(iteration, after.energy, scale, gain, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +104,9 @@ class _At:
 
 def _descend(
     problem: Problem, here: _At, equations: NormalEquations, damping: float, tolerance: float
-) -> tuple[_At | None, float, float, float]:
-    """A step that lowers the energy: where it leads (None if there is none), the energy there, the
-    gain that was expected, and the damping that it took."""
+) -> tuple[_At | None, NormalEquations, float, float]:
+    """A step that lowers the energy: where it leads (None if there is none), the equations there,
+    the gain that was expected, and the damping that it took."""
     room = problem.room(here.estimate)
     while True:
         step = bounded_step(equations.hessian, equations.gradient, *room, damping)
@@ -113,10 +115,16 @@ def _descend(
         there = _At(trial, *problem.squared_residuals(trial))
         energy = problem.energy(there.squared, equations.scale, trial)
         if gain >= 0 and energy <= equations.energy and there.behind <= here.behind:
-            return there, float(energy), gain, damping
+            return there, _after(equations, step, there, energy), gain, damping
         damping *= _DAMPING_UP
         if damping > _WORST_DAMPING or 0 <= gain < tolerance:
-            return None, equations.energy, gain, damping
+            return None, equations, gain, damping
+
+
+def _after(equations: NormalEquations, step: Array, there: _At, energy: float) -> NormalEquations:
+    """The equations where a step leads, as their own Hessian has the gradient there."""
+    gradient = equations.gradient + equations.hessian @ step
+    return replace(equations, gradient=gradient, squared=there.squared, energy=float(energy))
 
 
 def _as_expected(found: float, gain: float) -> bool:
@@ -142,7 +150,7 @@ def _polish(
     energy = problem.energy(there.squared, equations.scale, trial)
     if energy > equations.energy or there.behind > here.behind:
         return here, equations, gain
-    return there, replace(equations, squared=there.squared, energy=energy), gain
+    return there, _after(equations, step, there, energy), gain
 
 
 def _gain_left(gain: float, last_gain: float) -> float:
