@@ -29,7 +29,8 @@ class CameraInput:
 
     def __init__(self, name: str, topics: CameraTopics, guard: Guard) -> None:
         self.name, self.topics = name, topics.resolved(name)
-        self.calibration = Calibration(name, lambda text: guard.info(f"calibration {text}", text))
+        # One key for all changes: a zoom lens is another camera with every image.
+        self.calibration = Calibration(name, partial(guard.info, f"calibration {name}"))
         self.images, self.infos = Rate(), Rate()
         self._guard = guard
         self._info_subscription: Any = None

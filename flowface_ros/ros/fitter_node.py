@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flowface_ros.align.aligner import DEFAULT_GRID
@@ -47,7 +48,7 @@ class FitterNode(HeadNode[FitterSettings]):
         self._sources = {
             name: _Source(
                 declare(self, AlignmentTopic, f"{name}.").resolved(name).alignment_topic,
-                Calibration(name, lambda text: self.guard.info(text, text)),
+                Calibration(name, partial(self.guard.info, f"calibration {name}")),
                 Rate(),
             )
             for name in self.settings.cameras

@@ -18,6 +18,7 @@ from flowface_ros.ros.collector import JUMP_S, Arrival, SetCollector
 from flowface_ros.ros.counters import Drops, Rate, StageTimes
 from flowface_ros.ros.diagnostics import ERROR, WARN, DiagnosticsOutput, Report
 from flowface_ros.ros.guard import Guard
+from flowface_ros.ros.memory import forget_destroyed
 from flowface_ros.ros.parameters import changed, declare
 from flowface_ros.ros.qos_watch import QosWatch
 from flowface_ros.ros.settings import NodeSettings
@@ -53,7 +54,7 @@ class SetNode(LifecycleNode, Generic[S]):
         self.active = False
         self._model: HeadModel | None = None
         self._collector = SetCollector(self.settings.cameras, self.settings.synchronizer)
-        self._worker: Worker | None = None
+        self._worker = Worker(self._collector, self._answer, self._on_jump, self._on_failure)
         self._give_up = ""
         self._transforms: TransformListener | None = None
         self._placer: CameraPlacer | None = None
@@ -116,9 +117,7 @@ class SetNode(LifecycleNode, Generic[S]):
 
     def start(self) -> bool:
         """Configure and activate; whether the node is active now."""
-        if self.trigger_configure() != SUCCESS:
-            return False
-        return self.trigger_activate() == SUCCESS
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
     def finish(self) -> None:
         """Stop everything, as before the program ends."""
@@ -151,6 +150,8 @@ class SetNode(LifecycleNode, Generic[S]):
             if not isinstance(error, (ValueError, OSError, RuntimeError)):
                 self.guard.log_exception(verb, error)
             return FAILURE
+        finally:
+            forget_destroyed(self)
         return SUCCESS
 
     def _do_configure(self) -> None:
@@ -174,16 +175,14 @@ class SetNode(LifecycleNode, Generic[S]):
         except Exception:
             self._unsubscribe()
             raise
-        self._worker = Worker(self._collector, self._answer, self._on_jump, self._on_failure)
+        self._worker.resume()
         self.active, self.failure = True, ""
         self.get_logger().info(f"active, on {self.device}")
 
     def _do_deactivate(self) -> None:
         self.active = False
         self._unsubscribe()
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        self._worker.pause()
         self._collector.reset()
         self._deactivate()
 
@@ -198,6 +197,7 @@ class SetNode(LifecycleNode, Generic[S]):
     def _do_shutdown(self) -> None:
         if self.active:
             self._do_deactivate()
+        self._worker.stop()
         self._do_cleanup()
 
     # Parameters.
@@ -233,7 +233,7 @@ class SetNode(LifecycleNode, Generic[S]):
         self._jumped(f"/clock is at {now_ns * 1e-9:.3f}")
 
     def _jumped(self, where: str) -> None:
-        self.get_logger().warning(f"time jumped back: {where}; forgetting everybody")
+        self.guard.warn("jump", f"time jumped back: {where}; forgetting everybody")
         if self._transforms is not None:
             self._transforms.forget_moving()
         self._forget_inputs()

@@ -1,9 +1,11 @@
-"""glibc's allocator, set for large messages."""
+"""Memory over weeks: glibc's allocator, and what rclpy does not forget."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+
+from rclpy.node import Node
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of malloc.h."""
@@ -25,3 +27,10 @@ def keep_large_blocks() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_IMAGE) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
+
+
+def forget_destroyed(node: Node) -> None:
+    """Let a node's callback group forget what was in it: rclpy keeps a reference to every dead
+    publisher, subscription and service."""
+    entities = node.default_callback_group.entities
+    entities.difference_update([entity for entity in list(entities) if entity() is None])

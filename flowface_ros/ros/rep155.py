@@ -20,6 +20,7 @@ from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
 from flowface_ros.rigid import apply
 from flowface_ros.ros.convert import RclpyTypes
+from flowface_ros.ros.memory import forget_destroyed
 from flowface_ros.track.tracked_head import TrackedHead
 
 _LANDMARKS = ("ibug68", "right_iris", "left_iris")
@@ -106,6 +107,7 @@ class Rep155Output:
     def _forget(self, head_id: str) -> None:
         for publisher in self._faces.pop(head_id).values():
             self._node.destroy_publisher(publisher)
+        forget_destroyed(self._node)
 
     def _publishers_of(self, head_id: str) -> dict[str, Any]:
         if head_id not in self._faces:
