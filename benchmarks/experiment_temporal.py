@@ -1,9 +1,10 @@
 """Experiment 3: SSME with and without the temporal term and knowledge of the person's shape.
 
-The same observations of the `landmarks` aligner, cropped where the head truly is, are fitted frame
-by frame or with the motion prior, with the shape unknown, learned, or known. A shape network and
-per-frame vertex offsets do not exist yet and are not among the rows. `--scales` tries other motion
-priors on people of its own, so that nothing is chosen on those that are reported.
+The same observations of the `network` aligner, cropped where the head truly is, are fitted frame by
+frame or with the motion prior, with the shape unknown, guessed from each frame by the `network`
+shape prior, learned, or known. Per-frame vertex offsets do not exist yet and are not among the
+rows. `--scales` tries other motion priors on people of its own, so that nothing is chosen on those
+that are reported.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from flowface_ros.fit.frame_fit import FrameFitter  # noqa: E402
 from flowface_ros.fit.identity import IdentityEstimator  # noqa: E402
 from flowface_ros.fit.motion import MotionFilter  # noqa: E402
 from flowface_ros.fit.priors import ShapeBelief  # noqa: E402
+from flowface_ros.fit.shape_prior import make_shape_prior  # noqa: E402
 from flowface_ros.head.model import HeadModel  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 from flowface_ros.head.skinning import pose_vertices  # noqa: E402
@@ -55,7 +57,7 @@ Observed = list[Observation | None]
 
 def observe(clip: Clip, states: Sequence[HeadState], model: HeadModel) -> Observed:
     """What the aligner says of each picture; None where the face cannot be seen."""
-    aligner = make_aligner("landmarks", model, device="cpu")
+    aligner = make_aligner("network", model, device="cpu")
     projector = HeadProjector(model, aligner.crop_size, 100.0)
     chosen = np.linspace(0, len(aligner.points) - 1, _POINTS).astype(int)
     found: Observed = []
@@ -85,11 +87,11 @@ def fit_clip(
     motion: MotionConfig | None,
     truth: NDArray[np.floating],
 ) -> list[HeadState | None]:
-    """The head in each frame. shape: unknown, learned or known. motion: None fits frame by
+    """The head in each frame. shape: unknown, guessed, learned or known. motion: None fits frame by
     frame."""
     fitter = FrameFitter(model, Rig((clip.cameras[0],)), FIT)
     filtered = None if motion is None else MotionFilter(model, motion)
-    learned = IdentityEstimator(model)
+    learned, guess = IdentityEstimator(model), make_shape_prior("network", model)
     states: list[HeadState | None] = []
     for row, (observation, stamp, camera) in enumerate(
         zip(observed, clip.stamps_ns, clip.cameras, strict=True)
@@ -101,8 +103,9 @@ def fit_clip(
         prior = None if filtered is None else filtered.predict(stamp)
         belief = known_shape(model, truth) if shape == "known" else None
         belief = learned.belief if shape == "learned" else belief
+        belief = guess.belief([observation], fitter.rig) if shape == "guessed" else belief
         keyframe = shape == "learned" and row % _KEYFRAME_STEP == 0
-        solved = shape == "unknown" or keyframe
+        solved = shape in ("unknown", "guessed") or keyframe
         result = fitter.fit([observation], prior, shape=belief, solve_shape=solved)
         if result.valid and filtered is not None:
             filtered.update(stamp, result)
@@ -128,9 +131,11 @@ def scaled(motion: MotionConfig, factor: float) -> MotionConfig:
 
 VARIANTS: Mapping[str, tuple[str, MotionConfig | None]] = {
     "frame by frame, shape unknown": ("unknown", None),
+    "frame by frame, shape guessed": ("guessed", None),
     "frame by frame, shape learned": ("learned", None),
     "frame by frame, shape known": ("known", None),
     "motion prior, shape unknown": ("unknown", MotionConfig()),
+    "motion prior, shape guessed": ("guessed", MotionConfig()),
     "motion prior, shape learned": ("learned", MotionConfig()),
     "motion prior, shape known": ("known", MotionConfig()),
 }

@@ -63,7 +63,7 @@ def disturbed(camera: Camera, degrees: float, mm: float, rng: np.random.Generato
 
 @cache
 def _aligner() -> Aligner:
-    return make_aligner("landmarks", load_builtin_head(), device="cpu")
+    return make_aligner("network", load_builtin_head(), device="cpu")
 
 
 def synthetic(scene: Scene, t: float, cameras: Sequence[Camera]) -> list[Observation]:
@@ -169,7 +169,7 @@ def run(quick: bool) -> dict[str, list[dict[str, Any]]]:
         f"Synthetic observations, {exact} scenes": measure(
             range(400, 400 + exact), synthetic, with_noise, VIEWS[::2] if quick else VIEWS
         ),
-        f"`landmarks` aligner on renderings, {real} scenes": measure(
+        f"`network` aligner on renderings, {real} scenes": measure(
             range(500, 500 + real), aligned, as_tracked, (1, 2) if quick else (1, 2, 4, 8)
         ),
     }

@@ -52,7 +52,7 @@ def fitted(
     def run(clip: Clip, mode: str) -> Answer:
         aligner, finder, before_ms = eyes(clip, mode)
         tracker = Tracker(model, aligner, finder, config)
-        fitter = FrameFitter(model, Rig((clip.cameras[0],)))
+        fitter = FrameFitter(model, Rig((clip.cameras[0],)), (config or TrackerConfig()).fit)
         vertices: list[NDArray | None] = []
         times_ms = []
         for image, stamp, camera in zip(clip.images, clip.stamps_ns, clip.cameras, strict=True):
