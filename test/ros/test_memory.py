@@ -1,13 +1,14 @@
-"""Nothing grows while a node runs for weeks."""
+"""Neither memory nor the log grows while a node runs for weeks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rclpy.lifecycle import TransitionCallbackReturn
-from ros_world import Robot
+from ros_world import CAMERAS, Robot
 from std_msgs.msg import String
 
 from flowface_ros.ros.memory import forget_destroyed
@@ -46,3 +47,23 @@ def test_restarts_keep_the_thread(track: Track) -> None:
     assert node.trigger_deactivate() == node.trigger_activate() == SUCCESS
     assert len(before) == 1
     assert workers() == before
+
+
+def test_a_lens_that_zooms_all_the_time_is_one_line_in_the_log(track: Track) -> None:
+    _, robot = track()
+    camera = robot.world.cameras[0]
+    for index in range(4):
+        zoomed = camera.intrinsics.copy()
+        zoomed[[0, 1], [0, 1]] *= 1 + 0.01 * index
+        robot.world.cameras[0] = replace(camera, intrinsics=zoomed)
+        assert robot.ask(index).faces[0].views == list(CAMERAS)
+    assert robot.logged("'left'", "new calibration")
+    assert sum("new calibration" in line for line in robot.logs) == 1
+
+
+def test_jumps_again_and_again_are_one_line_in_the_log(track: Track) -> None:
+    _, robot = track()
+    ids = [robot.ask(index).faces[0].id for index in (40, 20, 0)]
+    assert ids == ["p1", "p2", "p3"]
+    assert robot.logged("time jumped back")
+    assert sum("time jumped back" in line for line in robot.logs) == 1
