@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from operator import add
 
@@ -20,11 +20,16 @@ import numpy as np
 from tqdm import tqdm
 
 from flowface_ros.align.aligner import ALIGNERS, Aligner, Picture, make_aligner
+from flowface_ros.align.observation import Observation
 from flowface_ros.camera.rig import Rig
+from flowface_ros.fit.config import FitConfig
 from flowface_ros.fit.steady_measure import PointErrors, measure_steady, point_errors
+from flowface_ros.fit.steady_shape import measure_shape
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model_file import load_builtin_head
+from flowface_ros.head.state import HeadState
 from flowface_ros.synth.scene.scene import Scene, SceneConfig
+from flowface_ros.track.config import ALIGNER_NOISE
 from flowface_ros.track.crops import HeadProjector
 
 _CAMERAS = 3
@@ -43,13 +48,23 @@ class _Job:
     moments: int
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What one view of one moment says of a person, and its errors."""
+
+    truth: HeadState
+    rig: Rig
+    observation: Observation
+    errors: PointErrors
+
+
 @cache
 def _aligner(name: str) -> Aligner:
     return make_aligner(name, load_builtin_head(), device="cpu")
 
 
-def _person(job: _Job) -> list[list[PointErrors]]:
-    """One person's errors in the views of each moment."""
+def _person(job: _Job) -> list[list[_View]]:
+    """One person in the views of each moment."""
     cv2.setNumThreads(1)
     scene = Scene(SceneConfig(seed=job.seed, cameras=_CAMERAS, duration_s=_SECONDS))
     aligner = _aligner(job.aligner)
@@ -58,7 +73,7 @@ def _person(job: _Job) -> list[list[PointErrors]]:
     projector = HeadProjector(scene.model, aligner.crop_size, _MAX_VIEW_ANGLE_DEG)
     found = []
     for t in (np.arange(job.moments) + 0.5) / job.moments * _SECONDS:
-        truth, rig = scene.head_state(0, t), scene.cameras(t)
+        truth, rig = scene.head_state(0, t), Rig(tuple(scene.cameras(t)))
         seen = []
         for i, camera in enumerate(rig):
             view = projector.view(camera, truth)
@@ -67,15 +82,16 @@ def _person(job: _Job) -> list[list[PointErrors]]:
                 answer = aligner.align([picture], [[view.crop]])[0][0]
                 if answer.presence is None or answer.presence >= _MIN_PRESENCE:
                     observation = answer.observation[chosen]
-                    seen.append(point_errors(evaluator, [observation], Rig(tuple(rig)), truth))
+                    errors = point_errors(evaluator, [observation], rig, truth)
+                    seen.append(_View(truth, rig, observation, errors))
         found.append(seen)
     return found
 
 
-def _by_view(person: list[list[PointErrors]]) -> list[PointErrors]:
-    """Summed over the moments at which all cameras see the face; empty if there is none."""
+def _by_view(person: list[list[_View]]) -> list[PointErrors]:
+    """Errors, summed over the moments at which all cameras see the face; empty without one."""
     whole = [views for views in person if len(views) == _CAMERAS]
-    return [reduce(add, view) for view in zip(*whole, strict=True)]
+    return [reduce(add, (v.errors for v in view)) for view in zip(*whole, strict=True)]
 
 
 def _chosen(count: int) -> np.ndarray:
@@ -95,7 +111,11 @@ def main() -> None:
     people = [views for views in map(_by_view, found) if views]
     alone = [view for person in found for views in person for view in views]
     model, points = load_builtin_head(), _aligner(args.aligner).points
-    config = measure_steady(model, points[_chosen(len(points))], people, alone)
+    errors = [view.errors for view in alone]
+    config = measure_steady(model, points[_chosen(len(points))], people, errors)
+    noise = replace(ALIGNER_NOISE, steady=config)
+    samples = [(view.truth, view.rig, view.observation) for view in alone]
+    config = replace(config, shape=measure_shape(model, FitConfig(noise=noise), samples))
     print(f"{len(people)} people")
     print(f"shift    {np.round(np.multiply(config.shift, 1e3), 2)} mm: left, up, forward")
     print(f"turn     {np.round(np.degrees(config.turn), 2)} deg: pitch, yaw, roll")
@@ -104,6 +124,7 @@ def main() -> None:
     print(f"side     {np.round(np.degrees(config.side_turn), 2)} deg, of each view from the side")
     print(f"         {100 * config.side_scale:.2f} % of scale")
     print(f"scale    {100 * config.scale:.2f} %")
+    print(f"shape    {config.shape:.2f} of the head's coefficients")
     print(f"field    {np.round(config.field_variance, 3)} of sigma squared, ", end="")
     print(f"length {1e3 * config.field_length:.1f} mm")
     print(config)

@@ -44,6 +44,10 @@ class SteadyConfig:
     side_scale: float = 0.0
     """Of all points away from their middle, relative, by each view on its own and from the side, as
     `side_turn`."""
+    shape: float = 0.0
+    """Of the head's shape as views show it, less its shift, turn and scale, by coefficient: a face
+    taken for another's. It is in what is learned of a person's shape, and so in one view's depth,
+    not in the head of a shape that is held: there the field has it."""
     field_variance: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Variance of a smooth field along the axes, over that of the stated sigmas."""
     field_length: float = 0.04
@@ -56,7 +60,7 @@ class SteadyConfig:
             values = getattr(self, name)
             if len(values) != 3 or not all(value >= 0 for value in values):
                 raise ValueError(f"steady.{name} is {values}, must be three numbers >= 0")
-        for name in ("scale", "view_shift", "side_scale"):
+        for name in ("scale", "view_shift", "side_scale", "shape"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"steady.{name} is {getattr(self, name)}, must be >= 0")
 

@@ -122,7 +122,7 @@ class FrameFitter:
         views = stack_views(observations, self._rig)
         if len(views) < self.config.accept.min_points:
             return FitResult(FitStatus.TOO_FEW_POINTS, _bare(guess))
-        problem = self._problem(views, prior, belief, solve_shape)
+        problem = self.problem(views, prior, belief, solve_shape)
         at = None if begin is None else Estimate(begin)
         if at is None or not self._near(problem, at):
             at = self._better(problem, at, self._first(problem, guess, solve_shape))
@@ -146,9 +146,10 @@ class FrameFitter:
         self._point_sets.move_to_end(key)
         return kept
 
-    def _problem(
+    def problem(
         self, views: Views, prior: StatePrior | None, belief: ShapeBelief, solve_shape: bool
     ) -> Problem:
+        """The energy that `fit` minimises."""
         fixed = static_prior(self.model, self.config.priors, belief)
         if prior is not None:
             fixed = _shape_only(self.model, fixed)
@@ -221,8 +222,8 @@ class FrameFitter:
         covariance = self._covariance(problem, estimate, equations, known, belief)
         steady = None
         if kept.steady is not None:
-            steady = kept.steady.covariance(problem, estimate.state, equations)
-            covariance = covariance + steady
+            steady = kept.steady.effect(problem, estimate.state, equations)
+            covariance = covariance + steady.added(problem, known.information)
         status = self._judge(problem, equations, report, known)
         state = replace(estimate.state, covariance=covariance)
         if not np.isfinite(covariance).all():
@@ -241,7 +242,8 @@ class FrameFitter:
             used_prior=len(problem.priors) > 1,
             focal_factor=focal,
             focal_sigma=sigma,
-            steady=steady,
+            steady=None if steady is None else steady.covariance,
+            steady_meat=None if steady is None else steady.meat,
         )
 
     def _covariance(

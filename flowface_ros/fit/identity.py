@@ -36,7 +36,8 @@ Viewpoint = tuple[tuple[int, int], ...]
 @dataclass(frozen=True, eq=False)
 class Keyframe:
     """What one frame says about the shape: information (S, S), vector (S,) = information @ its
-    own shape, and meat (S, S), the covariance of that vector's error."""
+    own shape, meat (S, S), the covariance of that vector's error, and steady (S, S), the same of
+    what is alike in all of the person's frames."""
 
     viewpoint: Viewpoint
     observations: Sequence[Observation]
@@ -44,6 +45,7 @@ class Keyframe:
     information: Array
     vector: Array
     meat: Array
+    steady: Array
 
 
 class IdentityEstimator:
@@ -127,6 +129,7 @@ class IdentityEstimator:
             vector += weight * keyframe.vector
             # weight^2 for the sum's scale, over weight for how alike its terms are
             meat += weight * keyframe.meat
+            meat += weight**2 * len(keyframes) * keyframe.steady
         inverse = np.linalg.inv(information)
         covariance = inverse @ meat @ inverse
         return ShapeBelief(inverse @ vector, information, 0.5 * (covariance + covariance.T))
@@ -164,9 +167,11 @@ def _keyframe(
     here = result.state.shape[solved]
     pull = prior @ (here - result.belief.mean[solved])
     full = np.zeros((model.shape_count,) * 2)
-    full_meat, vector = full.copy(), np.zeros(model.shape_count)
+    full_meat, full_steady, vector = full.copy(), full.copy(), np.zeros(model.shape_count)
     full[np.ix_(solved, solved)] = 0.5 * (information + information.T)
     full_meat[np.ix_(solved, solved)] = error
+    if result.steady_meat is not None:
+        full_steady[np.ix_(solved, solved)] = elimination @ result.steady_meat @ elimination.T
     vector[solved] = information @ here + pull
     state = replace(result.state, covariance=None)
-    return Keyframe(viewpoint, tuple(observations), state, full, vector, full_meat)
+    return Keyframe(viewpoint, tuple(observations), state, full, vector, full_meat, full_steady)

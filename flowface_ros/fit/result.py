@@ -65,7 +65,8 @@ class FitResult:
     prior_force: (n,) gradient of the priors' energy at the solution.
     belief: what was known of the shape before this fit. used_prior: whether earlier frames were.
     focal_factor, focal_sigma: of the unknown focal length over the nominal one; 1 and 0 if known.
-    steady: what steady errors have added to the state's covariance; None when there are none.
+    steady: what steady errors add to the state's covariance while the shape is held; None when
+    there are none. steady_meat: (n, n) covariance of their pull at the unknowns.
     """
 
     status: FitStatus
@@ -80,6 +81,7 @@ class FitResult:
     focal_factor: float = 1.0
     focal_sigma: float = 0.0
     steady: Array | None = None
+    steady_meat: Array | None = None
 
     @property
     def valid(self) -> bool:

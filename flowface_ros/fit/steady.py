@@ -11,13 +11,16 @@ modes of unit variance, d_v = D_v a, the solution's covariance is
 What each view is wrong about on its own is the same with M_v of that view alone, added up over the
 views; it grows with the angle from which the view sees the face.
 
-It is added to the covariance of the result, and not to what the motion filter and the keyframes
-take for this moment's error. Displacements are smooth: a part of the points tells it.
+It is added to the covariance of the result, and not to what the motion filter takes for this
+moment's error. A fit whose unknowns hold the shape follows d with it: keyframes take the covariance
+of the force t c sum_v B_v^T M_v d_v on all unknowns. There d may also be what another shape would
+do, less its shift, turn and scale: one view tells a head's size, and so its depth, by nothing but
+such proportions. Displacements are smooth: a part of the points tells it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +33,7 @@ from flowface_ros.fit.problem import NormalEquations, Problem
 from flowface_ros.fit.views import Views
 from flowface_ros.head.evaluator import SurfaceEvaluator
 from flowface_ros.head.model import HeadModel
-from flowface_ros.head.state import HeadState, all_unknowns, vector_size
+from flowface_ros.head.state import HeadState, all_unknowns, full_covariance, vector_size
 from flowface_ros.head.surface import SurfacePoints
 from flowface_ros.rigid import rotation_from_rotvec
 
@@ -44,8 +47,40 @@ UPPER = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 """Where a symmetric matrix's entries are in xx, xy, xz, yy, yz, zz."""
 
 
+@dataclass(frozen=True, eq=False)
+class Steady:
+    """What steady errors do to a solution.
+
+    covariance: (18 + E + S squared) of its error with the shape held. meat: (n, n) of the energy's
+    gradient by the unknowns that were solved for.
+    """
+
+    covariance: Array
+    meat: Array
+
+    def added(self, problem: Problem, information: Array) -> Array:
+        """(18 + E + S squared) of the solution's error, given its Hessian (n, n)."""
+        n = problem.unknowns.size
+        if not len(problem.unknowns.shape):
+            return self.covariance
+        half = np.linalg.solve(information[:n, :n], self.meat)
+        moved = np.linalg.solve(information[:n, :n], half.T)
+        return full_covariance(problem.model, problem.unknowns, 0.5 * (moved + moved.T))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """by_view: (C, m, 3, 3) information of the points. jacobian: (m, 3, n) of the unknowns, head:
+    (3, 3) its axes in the rig. factor: t c, and points for each that is followed."""
+
+    by_view: Array
+    jacobian: Array
+    head: Array
+    factor: float
+
+
 class SteadyError:
-    """The covariance that steady errors of some surface points leave."""
+    """What steady errors of some surface points do to a head."""
 
     def __init__(
         self, model: HeadModel, points: SurfacePoints, config: SteadyConfig, priors: PriorConfig
@@ -64,36 +99,62 @@ class SteadyError:
         self._side = np.array([0.0, 0.0, 0.0, *config.side_turn, config.side_scale])
         self._axes = np.sqrt(config.field_variance)
         self._field = field_modes(places, config.field_length)
+        self._shape = config.shape
 
-    def covariance(self, problem: Problem, state: HeadState, equations: NormalEquations) -> Array:
-        """(18 + E + S squared) of the error at a solution."""
-        points = problem.posed(state).points
-        by_view = self._information(problem, points, equations.scale)
-        information = by_view.sum(axis=0)
+    def effect(self, problem: Problem, state: HeadState, equations: NormalEquations) -> Steady:
+        """At a solution."""
+        seen = self._seen(problem, state, equations)
+        information = seen.by_view.sum(axis=0)
         # An unknown on its bound is taken to stay there.
         low, high = self._box
         here = values(state, self._unknowns)
         free = np.flatnonzero((here > low) & (here < high))
-        n = len(free)
-        _, jacobian = self._evaluator.positions_and_jacobian(state, self._unknowns)
-        jacobian = jacobian[:, :, free]
-        weighted = information @ jacobian
-        factor = problem.tempering * equations.curvature * self._share
-        hessian = factor * (jacobian.reshape(-1, n).T @ weighted.reshape(-1, n))
+        n, size = len(free), seen.jacobian.shape[2]
+        weighted = information @ seen.jacobian
+        hessian = seen.factor * (
+            seen.jacobian[:, :, free].reshape(-1, n).T @ weighted[:, :, free].reshape(-1, n)
+        )
         hessian[np.diag_indices(n)] += self._prior[free]
-        head = rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck)
-        forces = self._shared_forces(head.T @ weighted, information, problem)
-        sides = side_of_views(problem.views, head, state.translation)
-        for own, side in zip(by_view, sides, strict=True):
+        forces = self._shared_forces(seen.head.T @ weighted, information, problem)
+        sides = side_of_views(problem.views, seen.head, state.translation)
+        for own, side in zip(seen.by_view, sides, strict=True):
             deviations = np.hypot(self._front, side * self._side)
             if deviations.any():
                 modes = similarity_modes(self._places, own) * deviations
-                pull = (head.T @ own @ jacobian).reshape(-1, n)
+                pull = (seen.head.T @ own @ seen.jacobian).reshape(-1, size)
                 forces = np.hstack([forces, pull.T @ modes.reshape(-1, 7)])
-        moved = cho_solve(cho_factor(hessian), factor * forces)
+        forces = seen.factor * forces
+        moved = cho_solve(cho_factor(hessian), forces[free])
         covariance = np.zeros((vector_size(problem.model),) * 2)
         covariance[np.ix_(free, free)] = moved @ moved.T
-        return covariance
+        if self._shape and size > self._unknowns.size:
+            forces = np.hstack([forces, self._shape * self._shape_forces(seen)])
+        return Steady(covariance, forces @ forces.T)
+
+    def shape_forces(self, problem: Problem, state: HeadState, equations: NormalEquations) -> Array:
+        """(n, k) t c sum_v B_v^T M_v D_v for displacements D_v as of a unit of each of the k shape
+        coefficients that are solved for, less its shift, turn and scale."""
+        return self._shape_forces(self._seen(problem, state, equations))
+
+    def _shape_forces(self, seen: _Seen) -> Array:
+        information = seen.by_view.sum(axis=0)
+        size = seen.jacobian.shape[2]
+        moves = seen.head.T @ seen.jacobian[:, :, self._unknowns.size :]
+        weight = np.sqrt(np.trace(information, axis1=1, axis2=2))[:, None, None]
+        similar = similarity_modes(self._places, information)
+        rows = (weight * similar).reshape(-1, similar.shape[2])
+        amounts = np.linalg.lstsq(rows, (weight * moves).reshape(len(rows), -1), rcond=None)[0]
+        pull = (seen.head.T @ information @ seen.jacobian).reshape(-1, size)
+        forces: Array = pull.T @ (moves - similar @ amounts).reshape(len(pull), -1)
+        return seen.factor * forces
+
+    def _seen(self, problem: Problem, state: HeadState, equations: NormalEquations) -> _Seen:
+        return _Seen(
+            self._information(problem, problem.posed(state).points, equations.scale),
+            self._evaluator.positions_and_jacobian(state, problem.unknowns)[1],
+            rotation_from_rotvec(state.rotation) @ rotation_from_rotvec(state.neck),
+            problem.tempering * equations.curvature * self._share,
+        )
 
     def _information(self, problem: Problem, points: Array, scale: float) -> Array:
         """(C, m, 3, 3) by view."""

@@ -198,7 +198,7 @@ def test_what_earlier_frames_say_takes_the_place_of_the_static_prior(world, rng)
     prior = prior_of(world.model, truth, fitter.tracking, np.eye(59))
     rows = [
         [prior_term(world.model, p, made.unknowns).rows.tolist() for p in made.priors]
-        for made in (fitter._problem(views, p, belief, True) for p in (None, prior))
+        for made in (fitter.problem(views, p, belief, True) for p in (None, prior))
     ]
     everything = list(range(59 + 90))
     assert rows == [[everything[6:]], [everything[59:], everything[:59]]]

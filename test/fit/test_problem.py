@@ -40,7 +40,7 @@ def problem(world, rng) -> tuple[Problem, Estimate]:
         unknowns,
         root @ root.T + 0.1 * np.eye(unknowns.size),
     )
-    made = fitter._problem(views, prior, unit_shape_belief(world.model), True)
+    made = fitter.problem(views, prior, unit_shape_belief(world.model), True)
     return made, Estimate(here, 0.03)
 
 
@@ -84,7 +84,7 @@ def test_point_information_equals_stacked_normal_equations(world, rng, count) ->
     truth = world.head(rng)
     seen = world.see(truth, rig, rng)
     fitter = FrameFitter(world.model, rig)
-    made = fitter._problem(stack_views(seen, rig), None, unit_shape_belief(world.model), True)
+    made = fitter.problem(stack_views(seen, rig), None, unit_shape_belief(world.model), True)
     here = retract(truth, made.unknowns, rng.normal(0, 0.01, made.unknowns.size))
     estimate = Estimate(here)
     squared, _ = made.squared_residuals(estimate)

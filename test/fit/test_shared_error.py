@@ -17,7 +17,10 @@ def keyframe(seen: np.ndarray, views: int) -> Keyframe:
     """A frame that sees these coefficients (S,)."""
     state = neutral_state(load_builtin_head())
     information = INFORMATION * views * np.eye(len(seen))
-    return Keyframe(((0, 0),) * views, (), state, information, information @ seen, information)
+    none = np.zeros_like(information)
+    return Keyframe(
+        ((0, 0),) * views, (), state, information, information @ seen, information, none
+    )
 
 
 def estimate(keyframes: list[Keyframe], shared: float) -> IdentityEstimator:

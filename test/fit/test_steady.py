@@ -180,6 +180,7 @@ def test_steady_errors_are_measured(world, own, side) -> None:
         ("scale", -1.0),
         ("view_shift", -1e-3),
         ("side_scale", -0.1),
+        ("shape", -0.1),
         ("field_length", 0.0),
     ],
 )
