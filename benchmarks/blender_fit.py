@@ -137,12 +137,12 @@ def main() -> None:
     print()
     harness.print_table(better)
     frames = sum(len(clip.images) for clip in clips)
-    if args.docs:
-        write_docs(rows, len(clips), frames)
     if args.json:
         weights = str(args.weights or "shipped")
         found = {"people": len(clips), "frames": frames, "weights": weights, "rows": rows}
         harness.write_json(args.json, {**found, "gains": better})
+    if args.docs:
+        write_docs(rows, len(clips), frames)
 
 
 if __name__ == "__main__":
