@@ -157,7 +157,7 @@ def _keyframe(
     assert result.posterior is not None and result.unknowns is not None and result.belief
     shape, solved = result.unknowns.slices["shape"], np.asarray(result.unknowns.shape)
     prior = result.belief.information[np.ix_(solved, solved)]
-    hessian, meat = result.posterior.information, result.posterior.meat
+    hessian, meat, known = _without_pose_prior(result)
     own = np.r_[0 : shape.start, shape.stop : len(hessian)]
     elimination = np.zeros((len(solved), len(hessian)))
     elimination[:, shape] = np.eye(len(solved))
@@ -173,5 +173,24 @@ def _keyframe(
     if result.steady_meat is not None:
         full_steady[np.ix_(solved, solved)] = elimination @ result.steady_meat @ elimination.T
     vector[solved] = information @ here + pull
+    vector[solved] += elimination @ known
     state = replace(result.state, covariance=None)
     return Keyframe(viewpoint, tuple(observations), state, full, vector, full_meat, full_steady)
+
+
+def _without_pose_prior(result: FitResult) -> tuple[Array, Array, Array]:
+    """Hessian and meat (n, n) without what earlier frames say of the pose, and its force (n,).
+
+    They knew where the head is by the shape that they took it to have: with that, size in the image
+    would tell the shape again.
+    """
+    assert result.posterior is not None and result.unknowns is not None
+    posterior, slices = result.posterior, result.unknowns.slices
+    force = np.zeros(len(posterior.information))
+    prior = np.zeros_like(posterior.information)
+    if result.used_prior and result.prior_force is not None:
+        rows = np.r_[slices["translation"], slices["rotation"]]
+        held = posterior.information - posterior.data
+        prior[rows], prior[:, rows] = held[rows], held[:, rows]
+        force[rows] = result.prior_force[rows]
+    return posterior.information - prior, posterior.meat - prior, force

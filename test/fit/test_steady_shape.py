@@ -10,6 +10,7 @@ import pytest
 from flowface_ros.fit.config import FitConfig, IdentityConfig, NoiseConfig, SteadyConfig
 from flowface_ros.fit.frame_fit import FrameFitter
 from flowface_ros.fit.identity import IdentityEstimator
+from flowface_ros.fit.priors import prior_of
 from flowface_ros.fit.steady import similarity_modes
 from flowface_ros.fit.steady_shape import measure_shape, size_by_shape
 
@@ -109,3 +110,23 @@ def test_size_by_shape_is_what_a_face_grows_by(world) -> None:
     centred, grown = places - places.mean(axis=0), moved - moved.mean(axis=0)
     want = np.sqrt(np.square(grown).sum() / np.square(centred).sum()) - 1
     assert step * size_by_shape(model)[0] == pytest.approx(want, rel=0.01)
+
+
+def test_where_a_head_was_does_not_tell_its_size(world) -> None:
+    """Earlier frames know the depth by the size that they took; one view must not learn the size
+    from that depth again."""
+    rng, rig = np.random.default_rng(9), world.rig(1)
+    truth = replace(world.head(rng, 10.0), shape=rng.normal(size=world.model.shape_count))
+    seen = world.see(truth, rig, rng)
+    size, fitter = size_by_shape(world.model), FrameFitter(world.model, rig)
+    covariance = np.diag(np.full(fitter.tracking.size, 0.01))
+    covariance[:6, :6] = np.eye(6) * 1e-8
+    told, shapes = [], []
+    for prior in (None, prior_of(world.model, truth, fitter.tracking, covariance)):
+        identity = IdentityEstimator(world.model)
+        result = fitter.fit(seen, prior, start=truth, solve_shape=True)
+        assert identity.add(seen, rig, result)
+        told.append(np.sqrt(size @ identity.belief.covariance @ size))
+        shapes.append(size @ identity.belief.mean)
+    assert told[1] == pytest.approx(told[0], rel=0.2)
+    assert shapes[1] == pytest.approx(shapes[0], abs=0.5 * told[0])
