@@ -37,9 +37,10 @@ _PATTERN_GAIN = 0.1
 _JUMP = 1.0
 """Sigmas by which a point's part of that changes when it is another than before, as when a hand
 comes or goes; then it starts anew."""
-_TRUST_IN_RIGS = 4.0
-"""How many times more an answer is trusted where several views see the head: what one of them
-gets wrong the others put right, unless it clings to it."""
+_TRUST_ALONE, _TRUST_IN_RIGS = 2.0, 4.0
+"""How many times its information an answer is trusted. The more it is, the more it shakes; the less,
+the further a face that turns fast is dragged along. Where several views see the head, what one of
+them gets wrong the others put right, unless it clings to it."""
 _MODEL_SHARE = 0.1
 """Share of the points' information that counts when motions are fitted to an answer."""
 _FITS = 2
@@ -100,7 +101,7 @@ class TextureMemory:
                 self._amounts,
                 skin.between,
                 skin.smoother,
-                1.0 if alone else _TRUST_IN_RIGS,
+                _TRUST_ALONE if alone else _TRUST_IN_RIGS,
             )
         places = places + moved(view.motions, self._amounts)
         reference = Reference(detail.values_at(skin.between.spread(places)), view.fine_seen)
