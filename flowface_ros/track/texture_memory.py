@@ -38,9 +38,9 @@ _JUMP = 1.0
 """Sigmas by which a point's part of that changes when it is another than before, as when a hand
 comes or goes; then it starts anew."""
 _TRUST_ALONE, _TRUST_IN_RIGS = 2.0, 4.0
-"""How many times its information an answer is trusted. The more it is, the more it shakes; the less,
-the further a face that turns fast is dragged along. Where several views see the head, what one of
-them gets wrong the others put right, unless it clings to it."""
+"""How many times its information an answer is trusted. The more it is, the more it shakes; the
+less, the further a face that turns fast is dragged along. Where several views see the head, what
+one of them gets wrong the others put right, unless it clings to it."""
 _MODEL_SHARE = 0.1
 """Share of the points' information that counts when motions are fitted to an answer."""
 _FITS = 2
