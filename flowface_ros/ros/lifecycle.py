@@ -123,6 +123,12 @@ class SetNode(LifecycleNode, Generic[S]):
         """Stop everything, as before the program ends."""
         self._transition("shut down", self._do_shutdown)
 
+    def destroy_node(self) -> None:
+        """Also the life cycle's services, which rclpy leaves to the garbage collector. One that is
+        half destroyed keeps clients from ever finding the next node's service of that name."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("configure", self._do_configure)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 import yaml
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -23,25 +24,13 @@ from flowface_ros.bag.images import decode_compressed_image
 
 Track = Callable[..., tuple[Any, Robot]]
 
-_TRIES = 6
-
 
 def call(robot: Robot, kind: Any, name: str, request: Any) -> Any:
-    client = found_client(robot, kind, name)
+    client = robot.node.create_client(kind, name)
+    assert client.wait_for_service(PATIENCE_S), f"no service {name}"
     future = client.call_async(request)
     assert robot.wait(future.done), f"{name} does not answer"
     return future.result()
-
-
-def found_client(robot: Robot, kind: Any, name: str) -> Any:
-    """A client that has found its service. Discovery may lose one for good, once in some hundred
-    nodes; another one finds it."""
-    for _ in range(_TRIES):
-        client = robot.node.create_client(kind, name)
-        if client.wait_for_service(PATIENCE_S / _TRIES):
-            return client
-        robot.node.destroy_client(client)
-    raise AssertionError(f"no service {name}")
 
 
 def change(robot: Robot, transition: int) -> bool:
@@ -74,6 +63,21 @@ def test_life_cycle_by_its_services(track: Track) -> None:
     assert state() == "finalized"
     workers = [thread for thread in threading.enumerate() if thread.name == "worker"]
     assert not workers
+
+
+def test_a_destroyed_node_has_no_services(context: None) -> None:
+    """Though it is referenced still: one left over would hide those of the next node."""
+    from flowface_ros.ros.tracker_node import TrackerNode
+
+    node = TrackerNode()
+    watcher = rclpy.create_node("watcher")
+    try:
+        assert watcher.count_services("/tracker/change_state") == 1
+        node.destroy_node()
+        for name in ("change_state", "get_state", "set_parameters"):
+            assert watcher.count_services(f"/tracker/{name}") == 0
+    finally:
+        watcher.destroy_node()
 
 
 def test_parameters_say_what_they_are(track: Track) -> None:
