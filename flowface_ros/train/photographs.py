@@ -1,8 +1,9 @@
 """Photographs of faces with the landmark network's answer as their truth.
 
 On a clean picture of a face that looks into the camera that network is good, and what it says
-there stays true however the picture is then spoilt. So these pictures, spoilt, hold a network in
-training to real faces. Only points near the landmarks on the side that is seen are taught.
+there stays true however the picture is then spoilt, and moves along when it is bent. So these
+pictures, bent and spoilt, hold a network in training to real faces. Only points near the landmarks
+on the side that is seen are taught.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flowface_ros.align.aligner import Picture
-from flowface_ros.align.crop import crop_from_points, cut
+from flowface_ros.align.crop import Crop, crop_from_points
 from flowface_ros.align.landmark_net import (
     LEFT_EYE_OUTER,
     RIGHT_EYE_OUTER,
@@ -25,12 +27,15 @@ from flowface_ros.align.landmarks_aligner import LandmarksAligner
 from flowface_ros.head.model import HeadModel
 from flowface_ros.synth.textures import linear_from_srgb
 from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
+from flowface_ros.train.photograph_warp import relit, sample_warp
 from flowface_ros.train.shots import jittered_crop
 
-_SUREST = 0.9
+_SUREST = 0.85
 """Confidence from which a face counts as an easy one."""
 _SMALLEST_CROP_SCALE = 0.6
 """Picture pixels per crop pixel: smaller faces are too coarse to teach from."""
+_FINEST_CROP_SCALE = 1.2
+"""The same: finer pictures are shrunk."""
 _LARGEST_SIGMA = 0.025
 """Of a point that is taught, over the crop's side; on a frontal face half of them."""
 _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA = 0.12, 0.05, np.radians(9)
@@ -40,10 +45,12 @@ _STREAM = 5
 
 @dataclass(frozen=True)
 class _Face:
-    """image: (H, W, 3) uint8. points: (Q, 2) picture pixels, NaN where not taught."""
+    """image: (H, W, 3) uint8. ideal: the crop of the face. eyes: (2, 2) outer corners and points:
+    (Q, 2) texels, picture pixels, NaN where not taught."""
 
     image: NDArray[np.uint8]
-    landmarks: FaceLandmarks
+    ideal: Crop
+    eyes: NDArray[np.float64]
     points: NDArray[np.float64]
 
 
@@ -60,7 +67,7 @@ class PhotographSource:
         aligner = LandmarksAligner(model, grid, device="cpu")
         finder = FaceFinder(device="cpu")
         self._faces = [
-            _Face(image, face, _taught(aligner, image, face))
+            _shrunk(image, face, _taught(aligner, image, face), crop_px)
             for image in images
             for face in finder.detect_faces(image)
             if face.confidence >= _SUREST and face.crop.scale >= _SMALLEST_CROP_SCALE
@@ -85,15 +92,30 @@ class PhotographSource:
         return stacked(self._crop(self._faces[k], rng) for k in chosen)
 
     def _crop(self, face: _Face, rng: np.random.Generator) -> Example:
-        ideal = crop_from_points(face.landmarks.points[:, :2], face.landmarks.roll, self._crop_px)
-        crop = jittered_crop(ideal, rng, _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA)
-        light = linear_from_srgb(cut(face.image, [crop])[0] / 255.0).transpose(2, 0, 1)
-        position = crop.to_crop(face.points).astype(np.float32)
+        crop = jittered_crop(face.ideal, rng, _SCALE_SIGMA, _SHIFT_SIGMA, _ROLL_SIGMA)
+        middle = face.ideal.to_image(np.full(2, (self._crop_px - 1) / 2))
+        warp = sample_warp(rng, middle, face.ideal.scale * self._crop_px)
+        light = relit(linear_from_srgb(warp.cut(face.image, crop) / 255.0), rng).transpose(2, 0, 1)
+        position = crop.to_crop(warp.to_new(face.points)).astype(np.float32)
         last = self._crop_px - 0.5
         inside = np.asarray(((position > -0.5) & (position < last)).all(axis=1))
-        eyes = face.landmarks.points[[LEFT_EYE_OUTER, RIGHT_EYE_OUTER], :2]
-        iod = np.linalg.norm(eyes[0] - eyes[1]) / crop.scale
+        eyes = crop.to_crop(warp.to_new(face.eyes))
+        iod = np.linalg.norm(eyes[0] - eyes[1])
         return light.astype(np.float16), position, inside, np.asarray(iod, np.float32)
+
+
+def _shrunk(
+    image: NDArray[np.uint8], face: FaceLandmarks, points: NDArray[np.float64], crop_px: int
+) -> _Face:
+    """Not much finer than its crops, which are cut without a filter."""
+    landmarks = face.points[:, :2]
+    scale = crop_from_points(landmarks, face.roll, crop_px).scale
+    factor = min(1.0, _FINEST_CROP_SCALE / scale)
+    if factor < 1:
+        image = np.asarray(cv2.resize(image, None, None, factor, factor, cv2.INTER_AREA), np.uint8)
+    landmarks, points = (factor * (places + 0.5) - 0.5 for places in (landmarks, points))
+    ideal = crop_from_points(landmarks, face.roll, crop_px)
+    return _Face(image, ideal, landmarks[[LEFT_EYE_OUTER, RIGHT_EYE_OUTER]], points)
 
 
 def _taught(
