@@ -11,6 +11,7 @@ import harness
 
 harness.pin_threads(1)
 
+import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -116,7 +117,7 @@ def _tracker(
 
 def main() -> None:
     parser = harness.parser(__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the sequences")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="of the sequences")
     parser.add_argument("--aligner", choices=ALIGNERS, nargs="+", default=list(ALIGNERS))
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of the aligner `network`")
     parser.add_argument("--looks", type=int, choices=LOOKS, nargs="+", default=[LOOKS[-1], 1])
@@ -124,6 +125,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.weights is not None and "network" not in args.aligner:
         parser.error("--weights is of the aligner network, which --aligner leaves out")
+    if args.folder is None:
+        print("skipped: no FOLDER of sequences given", file=sys.stderr)
+        return
     model, finder = load_builtin_head(), FaceFinder("cpu")
     clips = blender_clips(args.folder, model)[: _QUICK_PEOPLE if args.quick else None]
     trackers = {
