@@ -39,7 +39,7 @@ from flowface_ros.train.photographs import PhotographSource
 from flowface_ros.train.studio import Studio, SynthConfig
 from flowface_ros.train.verify import photographs
 
-_BATCH, _PHOTOGRAPH_BATCH, _PHOTOGRAPH_BATCHES = 32, 24, 40
+_BATCH, _PHOTOGRAPH_BATCH, _PHOTOGRAPH_BATCHES = 32, 24, 400
 _SEED = 1000
 _FIELDS = ("light", "position_px", "visible", "iod_px")
 
@@ -190,7 +190,8 @@ def main() -> None:
         source = PhotographSource(
             model, photographs(args.photographs), config.crop_px, config.grid, _PHOTOGRAPH_BATCH, 0
         )
-        real = joined([gatherer.photographed(source, k) for k in range(_PHOTOGRAPH_BATCHES)])
+        shots = tqdm(range(_PHOTOGRAPH_BATCHES), "batches of photographs")
+        real = joined([gatherer.photographed(source, number) for number in shots])
     kept = joined([looks[:_BATCH] for looks in KeptLooks(paths[::_KEPT_EVERY])])
     del paths[::_KEPT_EVERY]
     drawn, moments = (

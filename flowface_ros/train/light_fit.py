@@ -2,22 +2,23 @@
 
 Three things keep it honest on photographs: photographs, spoilt, with the landmark net's answer on
 the clean picture are in every batch; features are left out at each step; and the landmark net
-itself stays as it is. Two looks at one picture ought to err alike, and so ought two pictures of one
-person at two moments: what differs between their errors is what moves a mesh that should lie
-still, and has losses of its own.
+itself stays as it is. Most looks start from a flow that is off by a share of another look's error
+besides, so that what a face is like says less about its error than what is seen there. Two looks at
+one picture ought to err alike, and so ought two pictures of one person at two moments: what differs
+between their errors is what moves a mesh that should lie still, and has losses of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from flowface_ros.align.network.light_network import LightNetwork
@@ -27,9 +28,12 @@ from flowface_ros.train.ema import WeightMean
 from flowface_ros.train.looks import Looks, choose_projections, finest_level, joined
 from flowface_ros.train.regions import REGIONS, texel_regions
 
-RATE, WARM_UP_STEPS, WEIGHT_DECAY, LARGEST_GRADIENT = 8e-4, 200, 0.05, 0.05
-PHOTOGRAPHS_A_STEP = 6
-FEATURE_DROPOUT = 0.3
+RATE, WARM_UP_STEPS, WEIGHT_DECAY, LARGEST_GRADIENT = 8e-4, 200, 1.0, 0.05
+PHOTOGRAPHS_A_STEP = 16
+FEATURE_DROPOUT = 0.4
+MOVED_SHARE, MOVED_SIZE = 0.65, 0.6
+"""Of looks whose first flow is moved, and standard deviation of the share of another's error."""
+_LARGEST_MOVE_MM = 60.0
 HIDDEN_WEIGHT = 0.5
 """Of a point that is not seen."""
 SIGMA_WEIGHT = 0.01
@@ -161,7 +165,10 @@ class _Run:
 def calibrate_light(network: LightNetwork, model: HeadModel, looks: Looks) -> None:
     """Honest sigma on looks that were not fitted, in place; see `calibrate`. Irises take the
     eyelids' factor."""
-    parts = [network.correct(*_inputs(network, looks[i : i + _BATCH])) for i in _starts(looks)]
+    parts = [
+        network.believed(*network.corrections(*_inputs(network, looks[i : i + _BATCH]))[-1])
+        for i in _starts(looks)
+    ]
     texels = looks.visible.shape[1]
     position_m, log_sigma_m = (torch.cat(p)[:, :texels].numpy() for p in zip(*parts, strict=True))
     truth_m = 1e-3 * looks.missing[:, :texels].astype(np.float32)
@@ -181,14 +188,27 @@ def _step_loss(
     network: LightNetwork, drawn: Looks, moments: bool, photographs: Looks | None, pairs: Pairs
 ) -> Tensor:
     looks = drawn if photographs is None else joined([drawn, photographs])
-    features, clues = _inputs(network, looks)
-    features = functional.dropout(features, FEATURE_DROPOUT)
-    said_mm, change = network.head(torch.cat([features, clues], dim=1))
-    said_of_drawn = said_mm[: len(drawn)]
-    loss = _loss(network, said_mm, change, looks) + JITTER_WEIGHT * pairs.jitter(
-        said_of_drawn, drawn
-    )
+    looks = moved(looks, len(drawn), np.random.default_rng(torch.initial_seed()))
+    answers = network.corrections(*_inputs(network, looks), FEATURE_DROPOUT)
+    losses = [_loss(network, said_mm, change, looks) for said_mm, change in answers]
+    said_of_drawn, drawn = answers[-1][0][: len(drawn)], looks[: len(drawn)]
+    loss = sum(losses) / len(losses) + JITTER_WEIGHT * pairs.jitter(said_of_drawn, drawn)
     return loss + DRIFT_WEIGHT * pairs.drift(said_of_drawn, drawn) if moments else loss
+
+
+def moved(looks: Looks, drawn: int, rng: np.random.Generator) -> Looks:
+    """First flows moved by shares of what other looks miss; what these miss then is of the new
+    ones. The first so many looks are of drawn pictures, whose errors are known everywhere."""
+    count = len(looks)
+    share = rng.normal(0, MOVED_SIZE, count) * (looks.real | (rng.random(count) < MOVED_SHARE))
+    shift = looks.missing[rng.integers(drawn, size=count)].astype(np.float32)
+    shift *= share[:, None, None].astype(np.float32)
+    length = np.sqrt(np.square(shift).sum(axis=2).mean(axis=1))
+    shift *= (_LARGEST_MOVE_MM / np.maximum(length, _LARGEST_MOVE_MM))[:, None, None]
+    shift_px = 1e-3 * shift @ looks.crop_px_per_m.transpose(0, 2, 1)
+    missing = (looks.missing - shift).astype(np.float16)
+    first = (looks.first_px + shift_px).astype(np.float32)
+    return replace(looks, first_px=first, missing=missing)
 
 
 def _loss(network: LightNetwork, said_mm: Tensor, change: Tensor, looks: Looks) -> Tensor:
@@ -238,13 +258,13 @@ def _seen(looks: Looks, count: int) -> Tensor:
     return seen
 
 
-def _raw_features(network: LightNetwork, looks: Looks) -> Tensor:
+def _inputs(
+    network: LightNetwork, looks: Looks
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+    """Arguments of `LightNetwork.corrections`."""
+    rest = (looks.first_px, looks.crop_px_per_m, looks.clues)
     levels = network.own_levels(finest_level(looks))
-    return network.features(levels, torch.from_numpy(looks.first_px))
-
-
-def _inputs(network: LightNetwork, looks: Looks) -> tuple[Tensor, Tensor]:
-    return network.standardised(_raw_features(network, looks)), torch.from_numpy(looks.clues)
+    return levels, *(torch.from_numpy(array) for array in rest)  # type: ignore[return-value]
 
 
 def _starts(looks: Looks) -> range:
@@ -254,8 +274,10 @@ def _starts(looks: Looks) -> range:
 @torch.no_grad()
 def _start(network: LightNetwork, looks: Looks) -> None:
     choose_projections(network, looks[:_BATCH])
-    parts = [_raw_features(network, looks[i : i + _BATCH]).double() for i in _starts(looks)]
-    features = torch.cat(parts)
+    inputs = [_inputs(network, looks[i : i + _BATCH]) for i in _starts(looks)]
+    features = torch.cat(
+        [network.features(network.projected(levels), at).double() for levels, at, *_ in inputs]
+    )
     network.feature_mean.copy_(features.mean(dim=0))
     network.feature_scale.copy_(1 / (features.std(dim=0, correction=0) + _LEAST_SPREAD))
     _choose_modes(network, looks)

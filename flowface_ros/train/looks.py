@@ -33,14 +33,15 @@ class Looks:
     """B looks at pictures, by N points of which the first Q are texels.
 
     finest: (B, C, H, W) the trunk's map at stride 4, over finest_step (B, C). first_px: (B, N, 2)
-    first flow. clues: (B, 8), see `face_clues`. missing: (B, N, 2), from the first flow to the
-    truth, mm of an upright crop, 0 where nothing is known. known, visible: (B, Q). iod_mm: (B,)
-    distance of the eyes. real: (B,) photographs.
+    first flow. crop_px_per_m: (B, 2, 2), see `FaceFrame`. clues: (B, 8), see `face_clues`.
+    missing: (B, N, 2), from the first flow to the truth, mm of an upright crop, 0 where nothing is
+    known. known, visible: (B, Q). iod_mm: (B,) distance of the eyes. real: (B,) photographs.
     """
 
     finest: NDArray[np.int8]
     finest_step: Single
     first_px: Single
+    crop_px_per_m: Single
     clues: Single
     missing: NDArray[np.float16]
     known: NDArray[np.bool_]
@@ -128,7 +129,8 @@ def looks_at(
     count, texels = truth_px.shape[1], visible.shape[1]
     known = torch.isfinite(truth_px).all(dim=2)
     offset = torch.nan_to_num(truth_px) - first[:, :count]
-    upright = torch.matmul(offset, frame.crop_from_upright) * (1e3 / frame.scale)[:, None, None]
+    back = frame.crop_px_per_m * (1e3 / frame.scale.square())[:, None, None]
+    upright = torch.matmul(offset, back)
     missing = torch.zeros_like(first)
     missing[:, :count] = upright * known[..., None]
     finest = encoded.levels[0]
@@ -137,6 +139,7 @@ def looks_at(
         torch.round(finest / step[..., None, None]).to(torch.int8),
         step,
         first,
+        frame.crop_px_per_m,
         face_clues(frame, encoded.presence, network.config),
         missing.clamp(-1e4, 1e4).half(),
         known[:, :texels],

@@ -16,7 +16,7 @@ from flowface_ros.align.network import light_network  # noqa: E402
 from flowface_ros.align.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from flowface_ros.align.network.config import preset  # noqa: E402
 from flowface_ros.align.network.head_constants import head_constants  # noqa: E402
-from flowface_ros.align.network.light_network import FaceFrame, LightNetwork  # noqa: E402
+from flowface_ros.align.network.light_network import FaceFrame, LightNetwork, to_crop  # noqa: E402
 from flowface_ros.align.network.networks import new_network  # noqa: E402
 from flowface_ros.head.model_file import load_builtin_head  # noqa: E402
 
@@ -45,16 +45,17 @@ def tensor(face: NDArray[np.uint8]) -> torch.Tensor:
 def test_starts_as_the_landmarks_aligner(network: LightNetwork, face: NDArray[np.uint8]) -> None:
     with torch.no_grad():
         output = network(tensor(face))
-    assert torch.equal(output.position_px[0], output.position_px[1])
+    assert len(output.position_px) == 1 + network.config.iterations
+    assert all(torch.equal(output.position_px[0], later) for later in output.position_px[1:])
     whole = make_crop(np.full(2, 127.5), 256, 0.0, 256)
     aligner = make_aligner("landmarks", load_builtin_head(), device="cpu")
     expected = aligner.align([Picture(face)], [[whole]])[0][0].observation
     assert output.irises is not None
-    found = torch.cat([output.position_px[1], output.irises[0]], dim=1)[0].numpy()
+    found = torch.cat([output.position_px[-1], output.irises[0]], dim=1)[0].numpy()
     distance = np.linalg.norm(found - expected.pixels, axis=1)
     assert np.median(distance) < 0.6 and distance.max() < 6  # its view of the head is simpler
     # Its first sigma is that of a large face that looks at the camera.
-    sigma = np.exp(output.log_sigma[1][0].numpy()) / expected.sigma[:-10]
+    sigma = np.exp(output.log_sigma[-1][0].numpy()) / expected.sigma[:-10]
     assert 0.5 < np.median(sigma) < 2
 
 
@@ -66,9 +67,9 @@ def test_frame_of_a_turned_view() -> None:
     points[0, :3] = axes
     frame = FaceFrame(torch.from_numpy(points), torch.eye(3, 478))
     assert float(frame.scale[0]) == pytest.approx(size, rel=1e-4)
-    np.testing.assert_allclose(frame.crop_from_upright[0].numpy(), turn, atol=1e-5)
+    np.testing.assert_allclose(frame.crop_px_per_m[0].numpy(), size * turn, rtol=1e-4)
     np.testing.assert_allclose(frame.toward_camera[0].numpy(), [0, 0, 1], atol=1e-5)
-    moved = frame.to_crop(torch.tensor([[[0.01, 0.0]]]))[0, 0].numpy()
+    moved = to_crop(torch.tensor([[[0.01, 0.0]]]), frame.crop_px_per_m)[0, 0].numpy()
     np.testing.assert_allclose(moved, size * 0.01 * turn[:, 0], rtol=1e-4)
 
 
@@ -103,7 +104,7 @@ def test_features_are_of_the_places_that_are_sampled(network: LightNetwork) -> N
         torch.nn.init.constant_(project.weight, 1.0 / project.weight.shape[1])
     count = len(network.first_log_sigma) + light_network.IRIS_COUNT
     position = torch.rand(1, count, 2) * 200 + 25
-    found = network.features(tuple(levels), position)[0]
+    found = network.features(network.projected(levels), position)[0]
     width = len(network.sampled_4) * light_network.LEVEL_CHANNELS[0]
     expected = position[0, network.sampled_4, 0]
     got = found[:width].reshape(-1, light_network.LEVEL_CHANNELS[0])
@@ -118,6 +119,32 @@ def test_training_reaches_what_is_learned(network: LightNetwork, face: NDArray[n
     learned = [network.head, *network.project, *network.own_stages]
     for module in learned:
         assert all(float(p.grad.abs().max()) > 0 for p in module.parameters())
+
+
+def test_looks_again_at_the_places_that_it_has_corrected(network: LightNetwork) -> None:
+    """By one perceptron, that is told what is seen and answers a share of the way to a place."""
+    generator = torch.Generator().manual_seed(1)
+    channels = zip(light_network.LEVEL_STRIDES, network.encoder.channels, strict=False)
+    levels = tuple(torch.rand(2, c, 256 // s, 256 // s, generator=generator) for s, c in channels)
+    for module in (network.head.displacement, network.head.log_sigma):
+        torch.nn.init.normal_(module.basis, std=3.0)
+    count = len(network.first_log_sigma) + light_network.IRIS_COUNT
+    first = torch.rand(2, count, 2, generator=generator) * 200 + 25
+    turn = torch.tensor([[[600.0, -300.0], [300.0, 600.0]], [[900.0, 0.0], [0.0, 900.0]]])
+    clues = torch.rand(2, light_network.CLUES, generator=generator)
+
+    def said(at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = network.standardised(network.features(network.projected(levels), at))
+        return network.head(torch.cat([features, clues], dim=1))
+
+    with torch.no_grad():
+        once, twice = network.corrections(levels, first, turn, clues)
+        torch.testing.assert_close(once, said(first))
+        moved_px = torch.einsum("bij,bnj->bni", turn, 1e-3 * once[0])
+        more, change = said(first + moved_px)
+    assert float(moved_px.norm(dim=2).max()) > 1
+    torch.testing.assert_close(twice[0], once[0] + more, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(twice[1], change, rtol=1e-4, atol=1e-4)
 
 
 def test_own_stages_start_as_those_of_the_trunk(

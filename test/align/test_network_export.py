@@ -129,9 +129,9 @@ def test_costs_of_file_and_module_agree(exported: tuple[Network, Path]) -> None:
     network, path = exported
     from_torch = {cost.name: cost.gflop for cost in network_cost(network) if cost.gflop}
     from_file = {cost.name: cost.gflop for cost in onnx_cost(path) if cost.gflop}
-    # Torch's counter leaves out products with a vector, of which the light network has one.
+    # Torch's counter leaves out products with a vector, and the file what its answer does not need.
     loose = isinstance(network, LightNetwork)
-    assert from_file == pytest.approx(from_torch, rel=2e-3 if loose else 1e-6)
+    assert from_file == pytest.approx(from_torch, rel=5e-3 if loose else 1e-6)
 
 
 def test_files_that_are_no_network_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from flowface_ros.align.network.config import preset  # noqa: E402
 from flowface_ros.align.network.constants import IRIS_COUNT, blank_constants  # noqa: E402
 from flowface_ros.align.network.light_network import CLUES, LightNetwork  # noqa: E402
 from flowface_ros.align.network.mit_encoder import EncodedImage  # noqa: E402
-from flowface_ros.train.light_fit import Pairs, fit  # noqa: E402
+from flowface_ros.train.light_fit import Pairs, fit, moved  # noqa: E402
 from flowface_ros.train.looks import KeptLooks, Looks, finest_level, joined, looks_at  # noqa: E402
 
 CONFIG = preset("light", grid=8)
@@ -38,6 +38,7 @@ def planted(network: LightNetwork, count: int, rng: np.random.Generator) -> Look
         np.broadcast_to(seen[..., None, None], (*seen.shape, 8, 8)).astype(np.int8),
         np.full(seen.shape, 0.02, np.float32),
         rng.uniform(50, 200, missing.shape).astype(np.float32),
+        np.tile(800 * np.eye(2, dtype=np.float32), (count, 1, 1)),
         rng.normal(size=(count, CLUES)).astype(np.float32),
         missing.astype(np.float16),
         known,
@@ -67,10 +68,10 @@ def fitted() -> tuple[LightNetwork, Looks, np.ndarray, np.ndarray]:
     network = fit(start, batches, [], planted(start, 16, rng), same_rows(start), epochs=20)
     unseen = planted(network, 200, rng)
     with torch.no_grad():
-        levels = network.own_levels(finest_level(unseen))
-        features = network.features(levels, torch.from_numpy(unseen.first_px))
-        clues = torch.from_numpy(unseen.clues)
-        said_mm, change = network.head(torch.cat([network.standardised(features), clues], dim=1))
+        rest = (unseen.first_px, unseen.crop_px_per_m, unseen.clues)
+        said_mm, change = network.corrections(
+            network.own_levels(finest_level(unseen)), *(torch.from_numpy(array) for array in rest)
+        )[-1]
         log_sigma_mm = network.log_sigma_constant() + change + np.log(1e3)
     return network, unseen, said_mm.numpy(), log_sigma_mm.numpy()
 
@@ -128,6 +129,22 @@ class Stops(list):
         if self.left < 0:
             raise KeyboardInterrupt
         return super().__getitem__(number)
+
+
+def test_a_moved_look_misses_what_it_was_moved_by() -> None:
+    looks = planted(blank_network(), 40, np.random.default_rng(0))
+    turn = np.array([[0.0, -500.0], [500.0, 0.0]], np.float32)
+    looks = replace(looks, crop_px_per_m=np.tile(turn, (40, 1, 1)))
+    found = moved(looks, 30, np.random.default_rng(1))
+    there, was = (
+        part.first_px + 1e-3 * part.missing.astype(np.float32) @ turn.T for part in (found, looks)
+    )
+    np.testing.assert_allclose(there, was, atol=2e-2)
+    shift = np.linalg.norm(found.first_px - looks.first_px, axis=2).mean(axis=1)
+    assert (shift[looks.real] > 0).all(), "photographs always move"
+    assert 0.4 < (shift[~looks.real] > 0).mean() < 0.9
+    lengths = np.square(looks.missing.astype(np.float32) - found.missing).sum(axis=2).mean(axis=1)
+    assert 0 < np.sqrt(lengths).max() < 61
 
 
 def test_jitter_is_what_differs_between_a_look_and_its_mirror_image() -> None:

@@ -22,8 +22,8 @@ LANDMARK_TRUNK_CROP_PX = 256
 class NetworkConfig:
     """Every choice in the network; a doc line follows each field.
 
-    With the landmark trunk the network is the light one, which of these has crop_px, grid and the
-    range of sigma; the others are of the network with correlations.
+    With the landmark trunk the network is the light one, which of these has crop_px, grid,
+    iterations and the range of sigma; the others are of the network with correlations.
 
     Raises ValueError, on construction, that names the field and what is allowed.
     """
@@ -61,7 +61,8 @@ class NetworkConfig:
     motion_channels: int = 48
     """`small` update only: channels of the motion features."""
     iterations: int = 2
-    """Update iterations."""
+    """Update iterations; of the light network, how often its perceptron looks, each time at the
+    places that it has corrected before."""
     first_flow: FirstFlow = "heatmap"
     """Start from the mean position of each texel, or the heat map."""
     heatmap: bool = True

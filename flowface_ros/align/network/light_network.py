@@ -1,11 +1,11 @@
-"""The light network: the landmark net's 478 points carried to all texels, then corrected once.
+"""The light network: the landmark net's 478 points carried to all texels, then corrected twice.
 
-What corrects them is a small perceptron on what feature maps show around the first flow, sampled at
-places of the face, so it sees a face whose pose is taken out. The finest map is the landmark net's;
-the coarser ones come from copies of its stages that were trained with the perceptron, while the
-landmark net itself, and so the first flow, stays as it is. The same features
-say how large the error is, and that decides how much of the correction is believed: on a face that
-the landmark net has found well it is less than half, where the net has failed it is all.
+What corrects them is a small perceptron on what feature maps show around the flow so far, sampled
+at places of the face, so it sees a face whose pose is taken out. It is the same one each time. The
+finest map is the landmark net's; the coarser ones come from copies of its stages that were trained
+with the perceptron, while the landmark net itself, and so the first flow, stays as it is. The same
+features say how large the error is, and that decides how much of the correction is believed: on a
+face that the landmark net has found well it is a half, where the net has failed it is all.
 
 Shapes: B crops, Q texels and I = 10 iris points (together N), T places of a level, K modes.
 """
@@ -13,6 +13,7 @@ Shapes: B crops, Q texels and I = 10 iris points (together N), T places of a lev
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ CLUES = 8
 _FEATURE_RANGE = 3.0
 """Standard deviations that a feature counts at most: what covers a face is like nothing seen."""
 
-BELIEF_FLOOR, BELIEF_CEILING = 0.6, 1.0
+BELIEF_FLOOR, BELIEF_CEILING = 0.5, 1.0
 BELIEF_MIDDLE_M, BELIEF_SLOPE = 0.004, 8.0
 """Share of the correction that is believed, by the face's own error. On synthetic faces all of it
 is best, but photographs that the landmark net has found well are then moved by 2 %."""
@@ -48,8 +49,9 @@ _LEAST_SCALE = 200.0
 class FaceFrame:
     """How the head lies in the crop, from its landmarks: the view of the mean head that fits best.
 
-    scale: (B,) crop pixels per metre. crop_from_upright: (B, 2, 2). toward_camera: (B, 3) in the
-    head's frame, about of unit length. turn: (B, 6), 1 and its second-order polynomials.
+    scale: (B,) crop pixels per metre. crop_px_per_m: (B, 2, 2), from the axes of an upright crop.
+    toward_camera: (B, 3) in the head's frame, about of unit length. turn: (B, 6), 1 and its
+    second-order polynomials.
     """
 
     def __init__(self, points: Tensor, pose_solve: Tensor) -> None:
@@ -58,7 +60,7 @@ class FaceFrame:
         self.scale = torch.sqrt(0.5 * axes.square().sum(dim=(1, 2))).clamp(min=_LEAST_SCALE)
         up = axes[:, 1] / axes[:, 1].square().sum(dim=1, keepdim=True).clamp(min=1e-6).sqrt()
         rows = torch.stack([-up[:, 1], -up[:, 0], up[:, 0], -up[:, 1]], dim=1)
-        self.crop_from_upright = rows.reshape(-1, 2, 2)
+        self.crop_px_per_m = rows.reshape(-1, 2, 2) * self.scale[:, None, None]
         head = axes / self.scale[:, None, None]
         a, b = head[:, :, 1], head[:, :, 0]
         x = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
@@ -66,11 +68,6 @@ class FaceFrame:
         z = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
         self.toward_camera = torch.stack([x, y, z], dim=1)
         self.turn = torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y], dim=1)
-
-    def to_crop(self, upright_m: Tensor) -> Tensor:
-        """(B, N, 2) metres, axes of an upright crop -> crop pixels."""
-        turned = torch.matmul(upright_m, self.crop_from_upright.transpose(1, 2))
-        return turned * self.scale[:, None, None]
 
 
 class Head(nn.Module):
@@ -156,7 +153,7 @@ class LightNetwork(nn.Module):
         skin = torch.matmul(self.landmark_matrix, points)
         first = torch.cat([skin, points[:, LANDMARK_COUNT - IRIS_COUNT :]], dim=1)
         upright = torch.matmul(frame.turn, self.correction).reshape(first.shape)
-        return first + frame.to_crop(upright)
+        return first + to_crop(upright, frame.crop_px_per_m)
 
     def own_levels(self, finest: Tensor) -> tuple[Tensor, ...]:
         """The trunk's map at stride 4 -> maps at `LEVEL_STRIDES`."""
@@ -165,13 +162,17 @@ class LightNetwork(nn.Module):
             levels.append(stage(levels[-1]))
         return tuple(levels)
 
-    def features(self, levels: tuple[Tensor, ...], position: Tensor) -> Tensor:
-        """Maps at `LEVEL_STRIDES` and positions (B, N, 2), crop pixels -> (B, D)."""
+    def projected(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Maps at `LEVEL_STRIDES` with few channels, `LEVEL_CHANNELS`."""
+        return [project(level) for project, level in zip(self.project, levels, strict=True)]
+
+    def features(self, projected: Sequence[Tensor], position: Tensor) -> Tensor:
+        """Projected maps and positions (B, N, 2), crop pixels -> (B, D)."""
         at = (position + 0.5) * (2.0 / self.config.crop_px) - 1.0
         parts = []
-        for stride, project, level in zip(LEVEL_STRIDES, self.project, levels, strict=True):
+        for stride, level in zip(LEVEL_STRIDES, projected, strict=True):
             rows = getattr(self, f"sampled_{stride}")
-            sampled = functional.grid_sample(project(level), at[:, None, rows], align_corners=False)
+            sampled = functional.grid_sample(level, at[:, None, rows], align_corners=False)
             parts.append(sampled[:, :, 0].transpose(1, 2).flatten(1))
         return torch.cat(parts, dim=1)
 
@@ -192,17 +193,19 @@ class LightNetwork(nn.Module):
         points = encoded.landmarks[..., :2].float() + self.landmark_offset_px
         frame = FaceFrame(points, self.pose_solve)
         first = self.first_flow(points, frame)
-        features = self.features(self.own_levels(encoded.levels[0]), first.detach())
+        levels = self.own_levels(encoded.levels[0])
         constant, log_scale = self.log_sigma_constant(), torch.log(frame.scale)
         clues = face_clues(frame, encoded.presence, self.config)
-        upright_m, log_sigma_m = self.correct(self.standardised(features), clues)
-        position = first + frame.to_crop(upright_m)
         low, high = math.log(self.config.min_sigma_px), math.log(self.config.max_sigma_px)
-        log_sigma = (log_sigma_m + log_scale[:, None]).clamp(low, high)
+        answers = [(first, (constant + log_scale[:, None]).clamp(low, high))]
+        for said in self.corrections(levels, first.detach(), frame.crop_px_per_m, clues):
+            upright_m, log_sigma_m = self.believed(*said)
+            position = first + to_crop(upright_m, frame.crop_px_per_m)
+            answers.append((position, (log_sigma_m + log_scale[:, None]).clamp(low, high)))
+        position, log_sigma = answers[-1]
+        if not every_iteration:
+            answers = answers[-1:]
         count = len(self.first_log_sigma)
-        answers = [(position, log_sigma)]
-        if every_iteration:
-            answers.insert(0, (first, (constant + log_scale[:, None]).clamp(low, high)))
         return FlowOutput(
             [p[:, :count] for p, _ in answers],
             [s[:, :count] for _, s in answers],
@@ -212,13 +215,34 @@ class LightNetwork(nn.Module):
             (position[:, count:], log_sigma[:, count:]),
         )
 
-    def correct(self, features: Tensor, clues: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised (B, D) and (B, CLUES) -> what is added to the first flow (B, N, 2), metres,
-        axes of an upright crop, and log sigma (B, N), of metres."""
-        displacement_mm, change = self.head(torch.cat([features, clues], dim=1))
+    def corrections(
+        self, levels: Sequence[Tensor], first: Tensor, crop_px_per_m: Tensor, clues: Tensor,
+        dropout: float = 0.0,
+    ) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
+        """After each look: from the first flow to the corrected one (B, N, 2), mm, axes of an
+        upright crop, and what is added to the constant log sigma (B, N).
+
+        levels: maps at `LEVEL_STRIDES`. first: (B, N, 2). crop_px_per_m: (B, 2, 2), see
+        `FaceFrame`. clues: (B, CLUES). dropout: share of the features that is left out. A later
+        look's gradient does not reach the displacements before it.
+        """
+        answers: list[tuple[Tensor, Tensor]] = []
+        projected = self.projected(levels)
+        for _ in range(self.config.iterations):
+            before = answers[-1][0].detach() if answers else torch.zeros_like(first)
+            position = first + to_crop(1e-3 * before, crop_px_per_m)
+            features = self.standardised(self.features(projected, position))
+            features = functional.dropout(features, dropout, training=dropout > 0)
+            said_mm, change = self.head(torch.cat([features, clues], dim=1))
+            answers.append((before + said_mm, change))
+        return answers
+
+    def believed(self, said_mm: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+        """An answer of `corrections` -> what is added to the first flow (B, N, 2), metres, axes of
+        an upright crop, and log sigma (B, N), of metres."""
         log_sigma_m = self.log_sigma_constant() + change
         share = self.belief(log_sigma_m)[:, None, None]
-        return 1e-3 * displacement_mm * share, log_sigma_m + self.log_factor
+        return 1e-3 * said_mm * share, log_sigma_m + self.log_factor
 
     def belief(self, log_sigma_m: Tensor) -> Tensor:
         """(B, N) -> (B,): the share of the correction that is made."""
@@ -239,6 +263,11 @@ class LightNetwork(nn.Module):
     def blank_bake(self) -> LightNetwork:
         """As `FlowNetwork.blank_bake`."""
         return self.eval()
+
+
+def to_crop(upright_m: Tensor, crop_px_per_m: Tensor) -> Tensor:
+    """(B, N, 2) metres, axes of an upright crop, and (B, 2, 2) -> crop pixels."""
+    return torch.matmul(upright_m, crop_px_per_m.transpose(1, 2))
 
 
 def face_clues(frame: FaceFrame, presence: Tensor, config: NetworkConfig) -> Tensor:
