@@ -143,6 +143,7 @@ class Robot:
         self.faces: list[FaceArray] = []
         self.transforms: list[Any] = []
         self.reports: dict[str, DiagnosticStatus] = {}
+        self._reported_ns: dict[str, int] = {}
         subscribe = self.node.create_subscription
         self._listening = (
             subscribe(FaceArray, f"/{self._name}/faces", self.faces.append, 100),
@@ -258,10 +259,10 @@ class Robot:
         return [self.ask(start + i, **options) for i in range(count)]
 
     def report(self, part: str = "") -> DiagnosticStatus:
-        """The next diagnostic status of a camera, or of the node."""
+        """The next diagnostic status of a camera, or of the node; none that was on its way."""
         name = f"{self._name}: {part or self._name}"
-        self.reports.pop(name, None)
-        assert self.wait(lambda: name in self.reports), f"no status {name}"
+        asked_ns = time.time_ns()
+        assert self.wait(lambda: self._reported_ns.get(name, 0) >= asked_ns), f"no status {name}"
         return self.reports[name]
 
     def counts(self, key: str, expected: int, part: str = "") -> bool:
@@ -287,8 +288,9 @@ class Robot:
         """The same, now."""
         return any(all(w in line for w in words) for line in self.logs)
 
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+    def _on_diagnostics(self, message: DiagnosticArray, info: dict[str, int]) -> None:
         self.reports.update({status.name: status for status in message.status})
+        self._reported_ns |= {status.name: info["source_timestamp"] for status in message.status}
 
 
 def frame_of(camera: str) -> str:
