@@ -86,16 +86,18 @@ class Pairs:
 def fit(
     network: LightNetwork, drawn: Sequence[Looks], moments: Sequence[Looks],
     photographs: Looks | None, mirror_rows: Tensor, epochs: int, state: Path | None = None,
+    rate: float = RATE,
 ) -> LightNetwork:  # fmt: skip
-    """The network with what corrects set: the running mean of its weights.
+    """The network with what corrects set: the running mean of its weights. One that corrects
+    something already goes on from there.
 
     drawn, moments: batches of looks, see `Pairs`. state: file that is written after each epoch;
-    where it exists the fit goes on from there.
+    where it exists the fit goes on from there. rate: of learning, at first.
     """
     kept = state if state is not None and state.exists() else None
-    if kept is None:
+    if kept is None and not network.head.displacement.basis.any():
         _start(network, joined([drawn[k] for k in range(min(_BATCHES_TO_START, len(drawn)))]))
-    run = _Run(network, mirror_rows, epochs * (len(drawn) + len(moments)))
+    run = _Run(network, mirror_rows, epochs * (len(drawn) + len(moments)), rate)
     if kept is not None:
         run.restore(kept)
     with tqdm(total=run.steps, initial=run.step, desc="steps") as bar:
@@ -117,8 +119,9 @@ def fit(
 class _Run:
     """Optimizer and schedule. step: how many have been taken."""
 
-    def __init__(self, network: LightNetwork, mirror_rows: Tensor, steps: int) -> None:
+    def __init__(self, network: LightNetwork, mirror_rows: Tensor, steps: int, rate: float) -> None:
         self.network, self.steps, self.step = network, steps, 0
+        self._rate = rate
         network.encoder.requires_grad_(False)
         stages = [*network.own_stages.parameters(), *network.project.parameters()]
         head = list(network.head.parameters())
@@ -138,7 +141,7 @@ class _Run:
         torch.manual_seed(self.step)
         fall = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
         for group in self._optimizer.param_groups:
-            group["lr"] = RATE * fall * min(1.0, (self.step + 1) / WARM_UP_STEPS)
+            group["lr"] = self._rate * fall * min(1.0, (self.step + 1) / WARM_UP_STEPS)
         loss = _step_loss(self.network, looks, moments, photographs, self._pairs)
         self._optimizer.zero_grad()
         loss.backward()

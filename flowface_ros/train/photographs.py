@@ -27,7 +27,7 @@ from flowface_ros.align.landmarks_aligner import LandmarksAligner
 from flowface_ros.head.model import HeadModel
 from flowface_ros.synth.textures import linear_from_srgb
 from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
-from flowface_ros.train.photograph_warp import relit, sample_warp
+from flowface_ros.train.picture_warp import relit, sample_warp
 from flowface_ros.train.shots import jittered_crop
 
 _SUREST = 0.85

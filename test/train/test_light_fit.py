@@ -117,6 +117,15 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
         assert torch.equal(value, found.state_dict()[name]), name
 
 
+def test_a_fitted_network_goes_on_from_its_weights(
+    fitted: tuple[LightNetwork, Looks, np.ndarray, np.ndarray],
+) -> None:
+    network, looks = fitted[:2]
+    found = fit(network, [looks[:32]], [], None, same_rows(network), epochs=1, rate=0.0)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
 class Stops(list):
     """Batches that can be asked for so often."""
 

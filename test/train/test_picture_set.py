@@ -157,6 +157,26 @@ def test_batches_from_pictures(tmp_path: Path) -> None:
         PictureSource(MODEL, tmp_path, 32, 12, 5, seed=3)
 
 
+def test_batches_from_pictures_with_irises(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from flowface_ros.train.datasets.pictures import PictureSource
+
+    known, irises = picture(0), np.full((10, 2), 30, np.float32)
+    seen = replace(
+        known,
+        position_px=np.concatenate([known.position_px, irises]),
+        visible=np.append(known.visible, np.ones(10, bool)),
+    )
+    write_picture(tmp_path, 0, seen, np.zeros((SIZE, SIZE, 3)))
+    plain = PictureSource(MODEL, tmp_path, SIZE, 12, 2, seed=0).batch(0)
+    whole = PictureSource(MODEL, tmp_path, SIZE, 12, 2, seed=0, irises=True).batch(0)
+    np.testing.assert_array_equal(plain.position_px[0], known.position_px)
+    np.testing.assert_array_equal(whole.position_px[0], seen.position_px)
+    write_picture(tmp_path, 0, known, np.zeros((SIZE, SIZE, 3)))
+    with pytest.raises(ValueError, match=f"with at least {len(POINTS) + 10}"):
+        PictureSource(MODEL, tmp_path, SIZE, 12, 2, seed=0, irises=True)
+
+
 @pytest.mark.usefixtures("fits")
 def test_command_measures_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowface_ros.align.landmark_errors import query_points
 from flowface_ros.head.atlas import texel_grid
 from flowface_ros.head.model import HeadModel
 from flowface_ros.train.batch import Batch, Example, Numbers, numbered, stacked
@@ -21,10 +22,12 @@ class PictureSource:
 
     def __init__(
         self, model: HeadModel, folder: Path, crop_px: int, grid: int, batch_size: int, seed: int,
-        rank: int = 0, world: int = 1,
+        rank: int = 0, world: int = 1, irises: bool = False,
     ) -> None:  # fmt: skip
+        """irises: their points follow the grid's texels."""
         self._files = picture_files(folder)
-        self._texels = len(texel_grid(model, grid).points)
+        texels = texel_grid(model, grid)
+        self._points = len(query_points(model, texels) if irises else texels.points)
         self._crop_px, self._size, self._seed = crop_px, batch_size, seed
         self._rank, self._world = rank, world
         self.batch(0)
@@ -44,16 +47,15 @@ class PictureSource:
     def _row(self, index: int) -> Example:
         path = self._files[index]
         picture, light = read_picture(path), read_light(path)
-        # The irises come after the grid's texels.
-        missing = self._texels - len(picture.position_px)
+        missing = self._points - len(picture.position_px)
         if missing > 0 or light.shape != (self._crop_px, self._crop_px, 3):
             raise ValueError(
                 f"{path}: is {light.shape} with {len(picture.position_px)} points, must be"
-                f" {(self._crop_px, self._crop_px, 3)} with at least {self._texels}"
+                f" {(self._crop_px, self._crop_px, 3)} with at least {self._points}"
             )
         return (
             light.transpose(2, 0, 1),
-            picture.position_px[: self._texels],
-            picture.visible[: self._texels],
+            picture.position_px[: self._points],
+            picture.visible[: self._points],
             np.asarray(picture.iod_px, np.float32),
         )

@@ -1,7 +1,8 @@
-"""Other faces and other light from one photograph.
+"""Other faces and other light from one picture.
 
-Few photographs may be used, and a network that sees the same few people again and again learns
-them by heart. So each time a face is bent a little, as a whole and in parts, and is lit anew.
+Few photographs may be used, and path-traced pictures take long. A network that sees the same few
+people again and again learns them by heart, so each time a face is bent a little, as a whole and in
+parts, and is lit anew.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from flowface_ros.align.crop import Crop
+from flowface_ros.align.crop import Crop, make_crop
+from flowface_ros.train.batch import Batch, inside_crop
 
 Array = NDArray[np.float64]
 
@@ -58,14 +61,14 @@ class Warp:
             new = new + old - self.to_old(new)
         return new
 
-    def cut(self, image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
-        """(S, S, 3) of the new picture. image: the old one, not much finer than the crop."""
+    def cut(self, image: NDArray, crop: Crop) -> NDArray:
+        """(S, S, 3) of the new picture. image: the old one, uint8 or float32, not much finer than
+        the crop."""
         axis = np.arange(float(crop.size))
         places = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
         old = self.to_old(crop.to_image(places)).reshape(crop.size, crop.size, 2)
         x, y = np.moveaxis(old.astype(np.float32), -1, 0)
-        cut = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        return np.asarray(cut, np.uint8)
+        return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def sample_warp(rng: np.random.Generator, middle: Array, side: float) -> Warp:
@@ -99,3 +102,19 @@ def relit(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     if greys:
         found = np.repeat(found.mean(axis=2, keepdims=True), 3, axis=2)
     return np.clip(found, 0, _BRIGHTEST).astype(np.float32)
+
+
+def remade(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Each picture bent and lit anew. What is hidden stays so."""
+    size = batch.light.shape[-1]
+    middle = np.full(2, (size - 1) / 2)
+    whole = make_crop(middle, size, 0.0, size)
+    lights, positions = [], []
+    for light, position in zip(batch.light.numpy(), batch.position_px.numpy(), strict=True):
+        warp = sample_warp(rng, middle, size)
+        image = np.ascontiguousarray(light.transpose(1, 2, 0), np.float32)
+        lights.append(relit(warp.cut(image, whole), rng).transpose(2, 0, 1))
+        positions.append(warp.to_new(position.astype(np.float64)).astype(np.float32))
+    position_px = torch.from_numpy(np.stack(positions))
+    visible = batch.visible & inside_crop(position_px, size)
+    return Batch(torch.from_numpy(np.stack(lights)), position_px, visible, batch.iod_px)

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from flowface_ros.align.crop import make_crop
-from flowface_ros.train.photograph_warp import relit, sample_warp
+from flowface_ros.align.crop import make_crop  # noqa: E402
+from flowface_ros.train.batch import Batch  # noqa: E402
+from flowface_ros.train.picture_warp import relit, remade, sample_warp  # noqa: E402
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -55,3 +56,27 @@ def test_light_stays_within_what_a_camera_takes() -> None:
     colours = zip(found, greys, left, strict=True)
     changed = [each.tobytes() for each, grey, same in colours if not grey and not same]
     assert len(set(changed)) == len(changed)
+
+
+def test_remade_pictures_show_their_points_at_their_new_places() -> None:
+    size, spots = 128, np.array([[40.0, 50.0], [80.0, 70.0], [60.0, 95.0], [2.0, 64.0]])
+    y, x = np.mgrid[:size, :size]
+    far = [(x - u) ** 2 + (y - v) ** 2 for u, v in spots]
+    light = np.exp(-np.min(far, axis=0) / 12).astype(np.float32)
+    count = 12
+    batch = Batch(
+        torch.from_numpy(np.broadcast_to(light, (count, 3, size, size)).copy()),
+        torch.from_numpy(np.tile(spots, (count, 1, 1)).astype(np.float32)),
+        torch.tensor([True, True, False, True]).repeat(count, 1),
+        torch.full((count,), 50.0),
+    )
+    found = remade(batch, np.random.default_rng(3))
+    assert np.abs(found.position_px.numpy() - spots).max() > 2
+    assert not found.visible[:, 2].any() and found.visible[:, :2].all()
+    inside = ((found.position_px[:, 3] > -0.5) & (found.position_px[:, 3] < size - 0.5)).all(dim=1)
+    assert torch.equal(found.visible[:, 3], inside) and not inside.all()
+    for picture, places in zip(found.light.numpy(), found.position_px.numpy(), strict=True):
+        for u, v in np.round(places[:3]).astype(int):
+            around = picture[0, v - 8 : v + 9, u - 8 : u + 9]
+            row, column = np.unravel_index(around.argmax(), around.shape)
+            assert max(abs(row - 8), abs(column - 8)) <= 1
