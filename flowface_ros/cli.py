@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.command not in _OWN_THREADS:
         keep_blas_to_one_thread()
+    # After the number of threads is set: it imports numba, and so numpy.
+    from flowface_ros.compilation import announced_compilation
+
     try:
-        return parsed.run(parsed)
+        with announced_compilation(_tell):
+            return parsed.run(parsed)
     except BrokenPipeError:
         # The reader of our output has gone; what Python still flushes at exit must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("flowface: interrupted", file=sys.stderr)
         return 130
+
+
+def _tell(text: str) -> None:
+    """Beside a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(f"flowface: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

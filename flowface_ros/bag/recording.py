@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,9 @@ class _Renderer:
         """Fields of the image message of each shot."""
         if self._pool is None:
             return (_take(self._scene, shot, self._raw) for shot in shots)
-        return self._pool.map(_take_in_worker, shots)
+        # The first one here: what a new installation compiles then is compiled but once.
+        first = _take(self._scene, shots[0], self._raw)
+        return chain([first], self._pool.map(_take_in_worker, shots[1:]))
 
 
 def _take(scene: Scene, shot: _Shot, raw: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from flowface_ros.compilation import announced_compilation
 from flowface_ros.head.model import HeadModel
 from flowface_ros.head.model_file import load_builtin_head, read_head
 from flowface_ros.ros.collector import JUMP_S, Arrival, SetCollector
@@ -177,7 +178,8 @@ class SetNode(LifecycleNode, Generic[S]):
         self._give_up = ""
         self._collector.reset()
         try:
-            self._activate(self._model)
+            with announced_compilation(self.get_logger().info):
+                self._activate(self._model)
         except Exception:
             self._unsubscribe()
             raise
