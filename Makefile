@@ -1,8 +1,9 @@
 # make demo    track a synthetic recording and real clips live; pictures, report, in out/demo/
-# make test    the fast tests (about five minutes on two cores)
+# make test    the fast tests (about nine minutes on two cores)
 # make test-slow  rebuilds, downloads, documentation, a soak of 20 minutes; about an hour
 # make lint    ruff and mypy
 # make bench   timings and figures, in out/bench/
+# make figures measures the tables of docs/ anew and draws their plots; half an hour, nothing beside it
 # make docs    docs/ and the API as a web site, in out/docs/; a warning is an error
 # make colcon  colcon build (plain and --symlink-install) and colcon test of a copy, in out/colcon/
 # Everything is installed into .venv; PYTHON=python3.12 chooses the interpreter for it.
@@ -13,12 +14,14 @@ BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard msg/*.msg packaging/*)
 # What only draws pictures of docs/ is no benchmark.
 BENCHMARKS := $(filter-out %_figures.py,$(shell grep -l __main__ benchmarks/*.py))
+# MediaPipe pins packages that this one does not.
+PEER := out/peer/bin/python
 export PYTHON
 
-.PHONY: help demo test test-slow lint bench docs colcon clean
+.PHONY: help demo test test-slow lint bench figures docs colcon clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^# make/,/^$$/s/^# //p' Makefile
 
 $(VENV)/installed: $(INSTALL_INPUTS)
 	packaging/bootstrap.sh $(VENV)
@@ -50,6 +53,18 @@ bench: $(VENV)/installed-dev
 	@for benchmark in $(BENCHMARKS); do \
 	  name=$$(basename $$benchmark .py); echo "== $$name"; \
 	  $(BIN)/python $$benchmark --json out/bench/$$name.json || exit 1; done
+
+$(PEER):
+	$(BIN)/python -m venv out/peer
+	out/peer/bin/pip install --quiet --disable-pip-version-check 'mediapipe==1.2.*'
+
+figures: $(VENV)/installed-dev $(PEER)
+	$(BIN)/python benchmarks/peers.py --mediapipe-python $(PEER) --docs
+	@for name in experiment_aligner experiment_conditions experiment_temporal experiment_views \
+	    fit ssme_order; do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py --docs || exit 1; done
+	$(BIN)/python benchmarks/track_figures.py
+	$(BIN)/python tools/align_figures.py
 
 docs: $(VENV)/installed-docs
 	@rm -rf out/docs
