@@ -101,16 +101,21 @@ class Recorder:
         return bool(condition())
 
     def settle(self) -> None:
-        """Spin until the counters say that nothing is on the way."""
+        """Spin until two reports in a row say that nothing is on the way and nothing has come."""
+        counts: list[tuple[int, int]] = []
 
         def settled() -> bool:
-            return int(self.values["sets"]) > 0 and self.answered_or_dropped == int(
-                self.values["sets"]
-            )
+            counts.append(self._next_counts())
+            sets, done = counts[-1]
+            return 0 < sets == done and counts[-2:-1] == counts[-1:]
 
         assert self.spin_until(settled), self.values
-        self.values.pop("state", None)
-        assert self.spin_until(lambda: self.ready and settled()), self.values
+
+    def _next_counts(self) -> tuple[int, int]:
+        """Sets, and those that were answered or dropped, in the next report."""
+        self.values = {}
+        assert self.spin_until(lambda: self.ready), self.values
+        return int(self.values["sets"]), self.answered_or_dropped
 
     @property
     def answered_or_dropped(self) -> int:
