@@ -15,7 +15,7 @@ INSTALL_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt $(wildcard 
 # What only draws pictures of docs/ is no benchmark.
 BENCHMARKS := $(filter-out %_figures.py,$(shell grep -l __main__ benchmarks/*.py))
 # MediaPipe pins packages that this one does not.
-PEER := out/peer/bin/python
+PEER := out/peer
 export PYTHON
 
 .PHONY: help demo test test-slow lint bench figures docs colcon clean
@@ -54,12 +54,13 @@ bench: $(VENV)/installed-dev
 	  name=$$(basename $$benchmark .py); echo "== $$name"; \
 	  $(BIN)/python $$benchmark --json out/bench/$$name.json || exit 1; done
 
-$(PEER):
-	$(BIN)/python -m venv out/peer
-	out/peer/bin/pip install --quiet --disable-pip-version-check 'mediapipe==1.2.*'
+$(PEER)/installed: | $(VENV)/installed-dev
+	$(BIN)/python -m venv $(PEER)
+	$(PEER)/bin/pip install --quiet --disable-pip-version-check 'mediapipe==1.2.*'
+	@touch $@
 
-figures: $(VENV)/installed-dev $(PEER)
-	$(BIN)/python benchmarks/peers.py --mediapipe-python $(PEER) --docs
+figures: $(VENV)/installed-dev $(PEER)/installed
+	$(BIN)/python benchmarks/peers.py --mediapipe-python $(PEER)/bin/python --docs
 	@for name in experiment_aligner experiment_conditions experiment_temporal experiment_views \
 	    fit ssme_order; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py --docs || exit 1; done

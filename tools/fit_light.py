@@ -34,8 +34,8 @@ from flowface_ros.train.looks import KeptLooks, joined
 from flowface_ros.train.verify import photographs
 
 _KEPT_EVERY = 15
-"""Of so many batches, one, which is none of the hard ones, is kept for sigma's calibration; its
-first looks, in crops as they come, serve it."""
+"""Batches whose number this divides, of which none is a hard one, are kept for sigma's calibration;
+their first looks, in crops as they come, serve it."""
 
 
 def begin(model: HeadModel, weights: Path | None) -> LightNetwork:
@@ -48,6 +48,11 @@ def begin(model: HeadModel, weights: Path | None) -> LightNetwork:
     if not isinstance(network, LightNetwork):
         raise ValueError(f"{weights}: is no light network")
     return network
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a file of looks serves sigma's calibration instead of the fit."""
+    return int(path.stem.rpartition("_")[2]) % _KEPT_EVERY == 0
 
 
 def main() -> None:
@@ -83,15 +88,16 @@ def main() -> None:
     real = None
     if args.photographs is not None:
         real = gatherer.photographed(photographs(args.photographs))
-    kept = joined([looks[:BATCH] for looks in KeptLooks(paths[::_KEPT_EVERY])])
-    del paths[::_KEPT_EVERY]
+    kept = [looks[:BATCH] for looks in KeptLooks([path for path in paths if is_kept(path)])]
+    if not kept:
+        parser.error(f"a batch whose number {_KEPT_EVERY} divides must be among them, for sigma")
     drawn, moments = (
-        KeptLooks([path for path in paths if path.name.startswith("moments") == is_moments])
-        for is_moments in (False, True)
+        KeptLooks([p for p in paths if not is_kept(p) and p.name.startswith("moments") == wanted])
+        for wanted in (False, True)
     )
     rows, state = gatherer.mirror_rows, args.out.with_suffix(".state.pt")
     fitted = fit(network, drawn, moments, real, rows, args.epochs, state, args.rate)
-    calibrate_light(fitted, model, kept)
+    calibrate_light(fitted, model, joined(kept))
     export_onnx(fitted, args.out)
     save_checkpoint(args.out.with_suffix(".pt"), fitted)
 

@@ -31,7 +31,6 @@ _SEED = 1000
 _FIELDS = ("light", "position_px", "visible", "iod_px")
 
 _HARD_EVERY = 3
-"""Of so many batches, one is of faces from aside, in bad crops, by bad cameras, half covered."""
 _MOMENTS_OF_FIVE = 2
 """Of five batches, so many are of scenes at two moments."""
 _HARD = AugmentConfig(
@@ -105,7 +104,7 @@ class Gatherer:
     def drawn(self, number: int) -> Path:
         """Two looks at each picture of a batch."""
         kind = "moments" if _is_of_moments(number) else "drawn"
-        return self._kept(kind, number, lambda: self._drawn(number), _is_hard(number))
+        return self._kept(kind, number, lambda: self._drawn(number), is_hard(number))
 
     def traced(self, folder: Path, count: int) -> list[Path]:
         """The same of so many batches of pictures with truth on disk, bent and lit anew."""
@@ -118,7 +117,7 @@ class Gatherer:
             def make() -> Batch:
                 return remade(source.batch(number), np.random.default_rng([_SEED, number]))
 
-            return self._kept("traced", number, make, _is_hard(number))
+            return self._kept("traced", number, make, is_hard(number))
 
         return [traced(number) for number in tqdm(range(count), "batches of traced pictures")]
 
@@ -155,7 +154,7 @@ class Gatherer:
         return path
 
     def _drawn(self, number: int) -> Batch:
-        studio = self._studios[_is_hard(number)]
+        studio = self._studios[is_hard(number)]
         arrays = studio.moments(number) if _is_of_moments(number) else studio.batch(number)
         return Batch(*(torch.from_numpy(getattr(arrays, name)) for name in _FIELDS))
 
@@ -167,7 +166,8 @@ class Gatherer:
         return looks_at(self._network, encoded, batch.position_px, visible, batch.iod_px, real)
 
 
-def _is_hard(number: int) -> bool:
+def is_hard(number: int) -> bool:
+    """Whether a batch is of faces from aside, in bad crops, by bad cameras, half covered."""
     return number % _HARD_EVERY == _HARD_EVERY - 1
 
 

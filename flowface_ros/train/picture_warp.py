@@ -105,7 +105,7 @@ def relit(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
 
 
 def remade(batch: Batch, rng: np.random.Generator) -> Batch:
-    """Each picture bent and lit anew. What is hidden stays so."""
+    """Each picture bent and lit anew. What is hidden stays so; `iod_px` stays, too."""
     size = batch.light.shape[-1]
     middle = np.full(2, (size - 1) / 2)
     whole = make_crop(middle, size, 0.0, size)
